@@ -1,0 +1,195 @@
+"""Every error mirror raises on purpose, in one tree.
+
+    MirrorError
+    ├─ ConfigError                       mirror.toml, environment or an argument is wrong
+    ├─ PathError                         "entity/project/run" cannot be read          (ValueError)
+    ├─ RemoteError                       the W&B server, or the way to it
+    │  ├─ Unreachable                    no answer at all
+    │  ├─ Unauthorized                   no key, a refused key
+    │  ├─ Forbidden                      the key may not do this
+    │  ├─ NotFound                       the server knows no such thing
+    │  ├─ RateLimited                    429, and patience ran out
+    │  ├─ ServerFailed                   5xx or an unreadable answer, after all tries
+    │  ├─ GraphQLError                   the server refused the operation
+    │  └─ StuckCursor                    a listing that does not move
+    ├─ QueryError                        a filter or order string is wrong            (ValueError)
+    ├─ NotMirrored                       the store does not hold what was asked       (LookupError)
+    │  └─ StaleError                     it does, but older than max_age
+    ├─ OfflineError                      a write or a fetch, asked in offline mode
+    └─ StoreError                        the database
+       ├─ SchemaOutdated                 older or newer than this version
+       └─ StoreBusy                      another process holds the lease or the lock
+
+Facts are attributes; the text is made in `__init__` and says what was asked, what was found and
+what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "ConfigError",
+    "Forbidden",
+    "GraphQLError",
+    "MirrorError",
+    "NotFound",
+    "NotMirrored",
+    "OfflineError",
+    "PathError",
+    "QueryError",
+    "RateLimited",
+    "RemoteError",
+    "SchemaOutdated",
+    "ServerFailed",
+    "StaleError",
+    "StoreBusy",
+    "StoreError",
+    "StuckCursor",
+    "Unauthorized",
+    "Unreachable",
+]
+
+
+class MirrorError(Exception):
+    """Anything mirror raises on purpose."""
+
+
+class ConfigError(MirrorError):
+    """A setting is missing, unknown or has a bad value; `where` names file and line, variable or argument."""
+
+    def __init__(self, message: str, *, where: str | None = None) -> None:
+        self.where = where
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class PathError(MirrorError, ValueError):
+    """A path such as `entity/project/run` cannot be read."""
+
+
+class RemoteError(MirrorError):
+    """The W&B server did not give an answer that can be used."""
+
+    def __init__(self, message: str, *, operation: str | None = None, status: int | None = None) -> None:
+        self.operation = operation
+        self.status = status
+        super().__init__(message)
+
+
+class Unreachable(RemoteError):
+    """No answer came back: name, network, TLS or time-out."""
+
+
+class Unauthorized(RemoteError):
+    """There is no API key, or the server refused it."""
+
+
+class Forbidden(RemoteError):
+    """The server knows the key and does not let it do this."""
+
+
+class NotFound(RemoteError):
+    """The server has no such entity, project, run or other object, or does not show it to this key."""
+
+
+class RateLimited(RemoteError):
+    """The server kept answering 429 until the tries or the time were used up."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, operation: str | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message, operation=operation, status=429)
+
+
+class ServerFailed(RemoteError):
+    """The server failed (5xx, dropped connection, unreadable body) on every try."""
+
+
+class GraphQLError(RemoteError):
+    """The server refused the operation; `errors` holds its messages."""
+
+    def __init__(
+        self,
+        operation: str,
+        errors: Sequence[str],
+        *,
+        status: int | None = None,
+    ) -> None:
+        self.errors = list(errors)
+        text = "; ".join(self.errors) or "no message"
+        super().__init__(f"{operation}: the server answered: {text}", operation=operation, status=status)
+
+
+class StuckCursor(RemoteError):
+    """A listing said there is more and gave the same cursor again."""
+
+
+class QueryError(MirrorError, ValueError):
+    """A filter or an order string is malformed or uses something unsupported.
+
+    `path` is the place, such as `$and[1].config.lr.$in`; `problem` what is wrong there;
+    `hint` what to write instead, or None.
+    """
+
+    def __init__(self, path: str, problem: str, hint: str | None = None) -> None:
+        self.path = path
+        self.problem = problem
+        self.hint = hint
+        text = f"{path}: {problem}" if path else problem
+        super().__init__(f"{text}; {hint}" if hint else text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.problem, self.hint)
+
+
+class NotMirrored(MirrorError, LookupError):
+    """The store does not hold what was asked; whether the server has it is not known."""
+
+    def __init__(self, what: str, *, path: str | None = None, synced_at: str | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.path = path
+        self.synced_at = synced_at
+        when = f"last synced {synced_at}" if synced_at else "never synced"
+        do = remedy or (f"run `mirror sync {path}`" if path else "run `mirror sync`")
+        super().__init__(f"{what} is not in the mirror ({when}): {do}")
+
+    def __str__(self) -> str:  # LookupError's subclasses may quote; keep the sentence
+        return str(self.args[0])
+
+
+class StaleError(NotMirrored):
+    """The mirror's answer is older than `max_age` allows, and the mode is offline."""
+
+
+class OfflineError(MirrorError):
+    """Something that needs the server was asked in offline mode; nothing was sent."""
+
+
+class StoreError(MirrorError):
+    """The database cannot be opened, read or written."""
+
+
+class SchemaOutdated(StoreError):
+    """The store's revision is not the one this version works with."""
+
+    def __init__(self, found: str | None, expected: str, *, newer: bool = False) -> None:
+        self.found = found
+        self.expected = expected
+        self.newer = newer
+        remedy = (
+            "it was written by a newer mirror: upgrade this installation"
+            if newer
+            else "run `mirror db upgrade`"
+        )
+        super().__init__(
+            f"the store is at revision {found or 'none'}, this version works with {expected}: {remedy}"
+        )
+
+
+class StoreBusy(StoreError):
+    """Another process holds the sync lease or the database lock; `holder` and `since` say who, since when."""
+
+    def __init__(self, message: str, *, holder: str | None = None, since: str | None = None) -> None:
+        self.holder = holder
+        self.since = since
+        super().__init__(message)
