@@ -1,0 +1,138 @@
+"""JSON texts as W&B sends them, and the documents that filters read.
+
+A leaf: nothing here knows tables or HTTP. `loads` reads a server's text as Python's json does (bare
+NaN, big integers, raw control characters); `document` turns a value into the query document of
+docs/decisions (strict JSON, one spelling per value); `escape` makes any string storable on both
+engines without changing the order of strings; `pack` keeps a text verbatim, compressed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from enum import IntFlag
+from typing import Any
+
+import orjson
+import zstandard
+
+__all__ = ["Type", "document", "dumps", "escape", "loads", "pack", "unescape", "unpack"]
+
+_LONG_INTEGER = re.compile(r"\d{19}")
+_TO_ESCAPE = re.compile("[\x00\x01\ue000\ud800-\udfff]")
+_ESCAPED = re.compile("\x01([\x01\x02])|\ue000(?:\x02|\x01([0-9a-f]{4}))")
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class Type(IntFlag):
+    """What the key catalogue has seen under a path, as bits."""
+
+    NULL = 1
+    BOOLEAN = 2
+    INTEGER = 4
+    FLOAT = 8
+    STRING = 16
+    OBJECT = 32
+    LIST = 64
+    NAN = 128  # the string "NaN"
+    INFINITY = 256  # the strings "Infinity" and "-Infinity"
+    NUMBER = 12
+    TEXT = 16 | 128 | 256
+
+
+def loads(text: str) -> Any:
+    """Read a JSON text exactly as `json.loads(text, strict=False)` would, only faster.
+
+    Raises ValueError when it is not JSON even so.
+    """
+    if _LONG_INTEGER.search(text):  # orjson reads integers beyond 64 bits as floats
+        return json.loads(text, strict=False)
+    try:
+        return orjson.loads(text)
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        return json.loads(text, strict=False)
+
+
+def dumps(value: Any) -> str:
+    """Write a value of `document` as compact JSON text."""
+    return orjson.dumps(value).decode()
+
+
+def document(value: Any) -> Any:
+    """Return the value as filters see it: finite, escaped, integers within int64 or doubles."""
+    kind = type(value)
+    if kind is str:
+        return escape(value)
+    if kind is int:
+        return value if _INT64_MIN <= value <= _INT64_MAX else _double(value)
+    if kind is float:
+        return value if math.isfinite(value) else non_finite(value)
+    if kind is dict:
+        return {escape(key): document(item) for key, item in value.items()}
+    if kind is list:
+        return [document(item) for item in value]
+    return value
+
+
+def non_finite(value: float) -> str:
+    """Name a NaN or an infinity the way W&B stores it."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _double(value: int) -> float | str:
+    try:
+        return float(value)
+    except OverflowError:
+        return "Infinity" if value > 0 else "-Infinity"
+
+
+def escape(text: str) -> str:
+    """Replace NUL and lone surrogates, reversibly and keeping the order of strings by code point.
+
+    PostgreSQL stores neither. NUL becomes 01 01 and U+0001 becomes 01 02; a surrogate becomes
+    U+E000 01 and four hex digits, and U+E000 becomes U+E000 02. Everything else stays.
+    """
+    if text.isascii() and "\x00" not in text and "\x01" not in text:
+        return text
+    return _TO_ESCAPE.sub(_escape_one, text)
+
+
+def _escape_one(match: re.Match[str]) -> str:
+    char = match[0]
+    if char == "\x00":
+        return "\x01\x01"
+    if char == "\x01":
+        return "\x01\x02"
+    if char == "\ue000":
+        return "\ue000\x02"
+    return f"\ue000\x01{ord(char):04x}"
+
+
+def unescape(text: str) -> str:
+    """Undo `escape`."""
+    if text.isascii() and "\x01" not in text:
+        return text
+    return _ESCAPED.sub(_unescape_one, text)
+
+
+def _unescape_one(match: re.Match[str]) -> str:
+    if match[1]:
+        return "\x00" if match[1] == "\x01" else "\x01"
+    return chr(int(match[2], 16)) if match[2] else "\ue000"
+
+
+_compressor = zstandard.ZstdCompressor(level=1)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+def pack(text: str | None) -> bytes | None:
+    """Compress a text, keeping every code point (lone surrogates too)."""
+    return None if text is None else _compressor.compress(text.encode("utf-8", "surrogatepass"))
+
+
+def unpack(blob: bytes | None) -> str | None:
+    """Undo `pack`."""
+    return None if blob is None else _decompressor.decompress(blob).decode("utf-8", "surrogatepass")
