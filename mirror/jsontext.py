@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 from enum import IntFlag
 from typing import Any
 
@@ -124,15 +125,22 @@ def _unescape_one(match: re.Match[str]) -> str:
     return chr(int(match[2], 16)) if match[2] else "\ue000"
 
 
-_compressor = zstandard.ZstdCompressor(level=1)
-_decompressor = zstandard.ZstdDecompressor()
+class _Codec(threading.local):
+    """A compressor and a decompressor for each thread: zstandard's are not safe to share."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=1).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_codec = _Codec()
 
 
 def pack(text: str | None) -> bytes | None:
     """Compress a text, keeping every code point (lone surrogates too)."""
-    return None if text is None else _compressor.compress(text.encode("utf-8", "surrogatepass"))
+    return None if text is None else _codec.compress(text.encode("utf-8", "surrogatepass"))
 
 
 def unpack(blob: bytes | None) -> str | None:
     """Undo `pack`."""
-    return None if blob is None else _decompressor.decompress(blob).decode("utf-8", "surrogatepass")
+    return None if blob is None else _codec.decompress(blob).decode("utf-8", "surrogatepass")

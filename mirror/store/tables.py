@@ -272,7 +272,9 @@ run_keys = Table(
     Column("document", Text, primary_key=True, comment="config or summary_metrics"),
     Column("path", _name(), primary_key=True, comment="JSON array of keys; lists are not entered"),
     Column("types", Integer, nullable=False, comment="bits of mirror.jsontext.Type, only grow"),
-    Column("count", BigInteger, nullable=False, comment="values seen; approximate between reconciles"),
+    Column(
+        "count", BigInteger, nullable=False, comment="values seen; approximate between reconciles"
+    ),
     Column("min", Double),
     Column("max", Double),
     comment="the key catalogue",
@@ -299,7 +301,9 @@ sync_state = Table(
     Column("missed", BigInteger, comment="edits only a reconcile found"),
     Column("selection", Text, comment="the run filter of the last sync"),
     Column("generation", Integer),
-    Column("catalogue_open", SmallInteger, comment="1: too many keys, the catalogue is not complete"),
+    Column(
+        "catalogue_open", SmallInteger, comment="1: too many keys, the catalogue is not complete"
+    ),
     Column("last_error", Text),
     Column("last_error_at", Text),
     Column("details", Text, comment="JSON for what has no column of its own"),
