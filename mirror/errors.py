@@ -71,7 +71,9 @@ class PathError(MirrorError, ValueError):
 class RemoteError(MirrorError):
     """The W&B server did not give an answer that can be used."""
 
-    def __init__(self, message: str, *, operation: str | None = None, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, operation: str | None = None, status: int | None = None
+    ) -> None:
         self.operation = operation
         self.status = status
         super().__init__(message)
@@ -96,7 +98,9 @@ class NotFound(RemoteError):
 class RateLimited(RemoteError):
     """The server kept answering 429 until the tries or the time were used up."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, operation: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, operation: str | None = None
+    ) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message, operation=operation, status=429)
 
@@ -117,7 +121,9 @@ class GraphQLError(RemoteError):
     ) -> None:
         self.errors = list(errors)
         text = "; ".join(self.errors) or "no message"
-        super().__init__(f"{operation}: the server answered: {text}", operation=operation, status=status)
+        super().__init__(
+            f"{operation}: the server answered: {text}", operation=operation, status=status
+        )
 
 
 class StuckCursor(RemoteError):
@@ -145,7 +151,14 @@ class QueryError(MirrorError, ValueError):
 class NotMirrored(MirrorError, LookupError):
     """The store does not hold what was asked; whether the server has it is not known."""
 
-    def __init__(self, what: str, *, path: str | None = None, synced_at: str | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: str | None = None,
+        synced_at: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
         self.what = what
         self.path = path
         self.synced_at = synced_at
@@ -189,7 +202,9 @@ class SchemaOutdated(StoreError):
 class StoreBusy(StoreError):
     """Another process holds the sync lease or the database lock; `holder` and `since` say who, since when."""
 
-    def __init__(self, message: str, *, holder: str | None = None, since: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, holder: str | None = None, since: str | None = None
+    ) -> None:
         self.holder = holder
         self.since = since
         super().__init__(message)

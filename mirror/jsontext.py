@@ -8,6 +8,7 @@ engines without changing the order of strings; `pack` keeps a text verbatim, com
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -18,9 +19,22 @@ from typing import Any
 import orjson
 import zstandard
 
-__all__ = ["Type", "document", "dumps", "escape", "loads", "pack", "unescape", "unpack"]
+__all__ = [
+    "Type",
+    "document",
+    "dumps",
+    "escape",
+    "load_document",
+    "loads",
+    "pack",
+    "unescape",
+    "unpack",
+]
 
-_LONG_INTEGER = re.compile(r"\d{19}")
+_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+# A number of 19 digits or more, wherever JSON lets one begin; digits inside a string (hashes) are
+# nearly always preceded by a quote or another letter.
+_LONG_NUMBERS = tuple(before + b"0" * 19 for before in (b":", b" ", b",", b"[", b"-", b"\n", b"\t"))
 _TO_ESCAPE = re.compile("[\x00\x01\ue000\ud800-\udfff]")
 _ESCAPED = re.compile("\x01([\x01\x02])|\ue000(?:\x02|\x01([0-9a-f]{4}))")
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -47,12 +61,29 @@ def loads(text: str) -> Any:
 
     Raises ValueError when it is not JSON even so.
     """
-    if _LONG_INTEGER.search(text):  # orjson reads integers beyond 64 bits as floats
-        return json.loads(text, strict=False)
+    data = text.encode("utf-8", "surrogatepass")
+    if not _may_hold_long_integers(data):  # orjson reads integers beyond 64 bits as floats
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(data)
+    return json.loads(text, strict=False)
+
+
+def load_document(text: str) -> Any:
+    """Read a JSON text straight into the form of `document`. Raises ValueError as `loads` does."""
+    data = text.encode("utf-8", "surrogatepass")
     try:
-        return orjson.loads(text)
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
-        return json.loads(text, strict=False)
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return document(json.loads(text, strict=False))
+    # What orjson accepts is finite; left are integers past int64 and the characters we escape.
+    if b"\\u" in data or b"\xee\x80\x80" in data or _may_hold_long_integers(data):
+        return document(value)
+    return value
+
+
+def _may_hold_long_integers(data: bytes) -> bool:
+    digits = data.translate(_ZEROS)
+    return any(number in digits for number in _LONG_NUMBERS) or digits[:19] == b"0" * 19
 
 
 def dumps(value: Any) -> str:

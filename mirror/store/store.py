@@ -34,7 +34,8 @@ _NETWORK_FILE_SYSTEMS = (
     "fuse.sshfs", "fuse.glusterfs", "9p", "afs",
 )  # fmt: skip
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
+"""A row by column name; Any, since SQLAlchemy's RowMapping has no narrower key."""
 
 
 class Store:
@@ -155,7 +156,7 @@ class Store:
     def rows(self, statement: sa.Select[Any], **values: Any) -> list[Row]:
         """Run a select in a transaction of its own and return its rows as mappings."""
         with self.read() as connection:
-            return list(connection.execute(statement, values).mappings())
+            return [*connection.execute(statement, values).mappings()]
 
     def one(self, statement: sa.Select[Any], **values: Any) -> Row | None:
         """Run a select and return its first row, or None."""
@@ -259,7 +260,7 @@ class Transaction:
 
     def rows(self, statement: Any) -> list[Row]:
         """Run a select and return its rows as mappings."""
-        return list(self.connection.execute(statement).mappings())
+        return [*self.connection.execute(statement).mappings()]
 
     def set_meta(self, key: str, value: str) -> None:
         """Write a fact of `store_meta`."""
