@@ -1,0 +1,146 @@
+"""Migrations: from nothing to this version and back, on both engines, from a checkout and a wheel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from mirror.errors import SchemaOutdated
+from mirror.store import migrate, tables
+from mirror.store.store import HEAD, Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _tables(store: Store) -> set[str]:
+    with store.read() as connection:
+        return set(sa.inspect(connection).get_table_names())
+
+
+def test_head_is_the_newest_script() -> None:
+    assert ScriptDirectory.from_config(migrate.config()).get_current_head() == HEAD
+
+
+def test_every_migration_says_what_an_operator_will_notice() -> None:
+    script = ScriptDirectory.from_config(migrate.config())
+    for revision in script.walk_revisions():
+        assert str(revision.doc).strip().endswith(".")
+
+
+def test_an_empty_database_becomes_a_store_only_when_asked(engine_url: str) -> None:
+    with pytest.raises(SchemaOutdated, match=r"revision none.*run `mirror db upgrade`"):
+        Store.open(engine_url, create=True)
+    with Store.open(engine_url, create=True, upgrade=True) as store:
+        assert store.revision() == HEAD
+        assert _tables(store) == {*tables.metadata.tables, "alembic_version"}
+
+
+def test_migrating_twice_changes_nothing(store: Store) -> None:
+    before = _tables(store)
+    migrate.upgrade(store)
+    assert (_tables(store), store.revision()) == (before, HEAD)
+
+
+def test_the_migrations_make_what_the_tables_say(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": lambda _context, _inspected, _column, _found, wanted: (
+                    False if isinstance(wanted, tables.JsonDocument) else None
+                )
+            },
+        )
+        differences = compare_metadata(context, tables.metadata)
+    assert differences == []
+
+
+def test_names_are_compared_by_code_point(store: Store) -> None:
+    names = ["a", "B", "ä", "Z", "é", "\U0001f600", "￿", "_", "-"]
+    with store.begin() as tx:
+        rows = [{"key": name, "value": ""} for name in names]
+        tx.upsert_all(tables.store_meta, rows)
+        users = [{"username": name, "seq": 1, "synced_at": "2026-01-01"} for name in names]
+        tx.upsert_all(tables.users, users)
+    found = store.rows(sa.select(tables.users.c.username).order_by(tables.users.c.username))
+    assert [row["username"] for row in found] == sorted(names)
+
+
+def test_downgrading_takes_everything_away(store: Store) -> None:
+    command.downgrade(migrate.config(store), "base")
+    assert _tables(store) <= {"alembic_version"}
+    migrate.upgrade(store)
+    assert _tables(store) == {*tables.metadata.tables, "alembic_version"}
+
+
+def test_a_store_of_a_newer_version_is_refused(store: Store, store_url: str) -> None:
+    with store.begin() as tx:
+        tx.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    for upgrade in (False, True):
+        with pytest.raises(
+            SchemaOutdated, match="newer mirror: upgrade this installation"
+        ) as error:
+            Store.open(store_url, upgrade=upgrade)
+        assert (error.value.found, error.value.expected, error.value.newer) == ("9999", HEAD, True)
+
+
+def test_a_reader_never_migrates(engine_url: str) -> None:
+    if engine_url.startswith("sqlite"):
+        Path(engine_url.removeprefix("sqlite:///")).touch()
+    with pytest.raises(SchemaOutdated):
+        Store.open(engine_url, upgrade=True, read_only=True)
+
+
+def test_an_installed_wheel_can_migrate(tmp_path: Path, postgres_url: str) -> None:
+    """The wheel is put on the path of an environment that has our dependencies and not our checkout."""
+    source = tmp_path / "source"
+    shutil.copytree(
+        ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", "uv.lock", "dist")
+    )
+    subprocess.run(
+        [sys.executable, "-c", "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))",
+         str(tmp_path)],
+        cwd=source, check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    site = next(environment.glob("lib/python*/site-packages"))
+    shutil.unpack_archive(wheel, site, "zip")
+    ours = next(Path(one) for one in sys.path if one.endswith("site-packages"))
+    (site / "dependencies.pth").write_text(f"{_without_our_checkout(ours, tmp_path)}\n")
+    shutil.rmtree(source)
+    code = (
+        "import sys, mirror; from mirror.store.migrate import script_location; "
+        "from mirror.store.store import Store; "
+        "assert script_location().name == '_migrations', script_location(); "
+        "[Store.open(url, create=True, upgrade=True).close() for url in sys.argv[1:]]; "
+        "print(mirror.__file__)"
+    )
+    python = environment / "bin" / "python"
+    done = subprocess.run(
+        [python, "-c", code, str(tmp_path / "mirror.db"), postgres_url],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(site / "mirror" / "__init__.py")
+
+
+def _without_our_checkout(site: Path, tmp_path: Path) -> Path:
+    """A folder that shows everything installed in ours but the editable project itself."""
+    shown = tmp_path / "dependencies"
+    shown.mkdir()
+    for item in site.iterdir():
+        if "wandb_mirror" not in item.name:
+            (shown / item.name).symlink_to(item)
+    return shown
