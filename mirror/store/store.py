@@ -238,7 +238,10 @@ class Transaction:
         """
         if not rows:
             return
-        columns = tuple(rows[0])
+        # The order of the table: SQLite's parameters are bound by place, and Core writes that order.
+        columns = tuple(column.name for column in table.columns if column.name in rows[0])
+        if len(columns) != len(rows[0]):
+            raise KeyError(f"{table.name} has no column {sorted(set(rows[0]) - set(columns))}")
         names = tuple(key) if key else tuple(column.name for column in table.primary_key)
         self.execute_many(self.store.upsert_statement(table, columns, names), columns, rows)
 
@@ -292,7 +295,7 @@ def parse_url(url: str | os.PathLike[str]) -> URL:
         return URL.create("sqlite", database=str(Path(text).expanduser()))
     try:
         parsed = make_url(text)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         raise StoreError(
             f"store URL {_without_password(text)!r} cannot be read: use a file path, "
             "sqlite:///path/to/mirror.db or postgresql://user@host/database"
