@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mirror.errors import QueryError
 from mirror.query.tree import Field, Kind
+from mirror.store.json import is_position
 
 __all__ = [
     "COLLECTIONS",
@@ -20,7 +21,6 @@ __all__ = [
     "RUNS",
     "VERSIONS",
     "FieldTable",
-    "is_position",
     "readings",
     "resolve",
     "split",
@@ -161,11 +161,6 @@ def split(name: str) -> tuple[list[str], bool]:
     return [*segments, current], exact
 
 
-def is_position(segment: str) -> bool:
-    """Say whether a segment can be a position in a list: `0`, `12`, not `00`."""
-    return segment.isascii() and segment.isdigit() and (segment == "0" or segment[0] != "0")
-
-
 def resolve(name: str, table: FieldTable, place: str) -> Field:
     """Return the field a spelling means, or raise QueryError at `place`."""
     try:
@@ -215,7 +210,7 @@ def readings(field: Field) -> list[tuple[str, ...]]:
     document a `value` after the top key may be W&B's wrapper, which the mirror takes off.
     """
     segments = field.path
-    found = []
+    found: list[tuple[str, ...]] = [] if segments else [()]
     for k in range(1, 2 if field.exact else len(segments) + 1):
         key, rest = ".".join(segments[:k]), segments[k:]
         found.append((key, *rest))

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import re2
 
+from mirror import instants
 from mirror.errors import QueryError
 from mirror.query.fields import RUNS, FieldTable, resolve
 from mirror.query.tree import (
@@ -35,8 +36,9 @@ from mirror.query.tree import (
     OrderKey,
     Size,
 )
+from mirror.regex import compile_pattern
 
-__all__ = ["compile_pattern", "parse_filters", "parse_instant", "parse_order"]
+__all__ = ["parse_filters", "parse_order"]
 
 MAX_DEPTH: Final = 100  # containers inside one another; keeps clear of SQLite's expression depth
 MAX_PATTERN: Final = 4096  # characters
@@ -180,40 +182,6 @@ def _literal(value: Any, place: str) -> Any:
     raise QueryError(place, f"not a JSON value: {value!r}")
 
 
-_INSTANT = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})"
-    r"(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?"
-    r"\s?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?",
-    re.ASCII,
-)
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
-
-
-def parse_instant(text: str) -> int:
-    """Return the microseconds since the epoch of an ISO 8601 date or time; no zone means UTC.
-
-    Digits past the microsecond are cut off. Raises ValueError.
-    """
-    match = _INSTANT.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not an ISO 8601 date")
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
-    moment = dt.datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
-        tzinfo=dt.UTC,
-    )  # fmt: skip
-    micros = (moment - _EPOCH) // _MICROSECOND + int((fraction or "0").ljust(6, "0")[:6])
-    if zone is None or zone in "Zz":
-        return micros
-    digits = zone[1:].replace(":", "")
-    hours, minutes = int(digits[:2]), int(digits[2:] or 0)
-    if hours > 23 or minutes > 59:
-        raise ValueError(f"{text!r} is not an ISO 8601 date: no such zone")
-    offset = (hours * 60 + minutes) * 60_000_000
-    return micros + offset if zone[0] == "-" else micros - offset
-
-
 def _instant(value: Any, place: str) -> int | None:
     if value is None:
         return None
@@ -223,17 +191,9 @@ def _instant(value: Any, place: str) -> int | None:
         hint = "write an ISO 8601 string such as '2024-03-04T12:00:00Z'"
         raise QueryError(place, f"expected a date, not {value!r}", hint)
     try:
-        return parse_instant(value)
+        return instants.parse(value)
     except ValueError as error:
         raise QueryError(place, f"not a date: {error}") from None
-
-
-@functools.lru_cache(maxsize=1024)
-def compile_pattern(pattern: str) -> Any:
-    """Return the compiled RE2 pattern; raises re2.error."""
-    options = re2.Options()
-    options.log_errors = False
-    return re2.compile(pattern, options)
 
 
 # ------------------------------------------------------------------ queries
