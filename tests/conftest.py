@@ -17,9 +17,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 from sqlalchemy.engine import URL, make_url
 
 from mirror.store.store import Store
+
+# A shared machine can take its time; what is judged is the answer.
+settings.register_profile("mirror", deadline=None, print_blob=True)
+settings.load_profile("mirror")
 
 ENGINES = ("sqlite", "postgresql")
 
