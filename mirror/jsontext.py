@@ -34,7 +34,11 @@ __all__ = [
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 # A number of 19 digits or more, wherever JSON lets one begin; digits inside a string (hashes) are
 # nearly always preceded by a quote or another letter.
-_LONG_NUMBERS = tuple(before + b"0" * 19 for before in (b":", b" ", b",", b"[", b"-", b"\n", b"\t"))
+_NUMBER_BEGINS = (b":", b" ", b",", b"[", b"-", b"\n", b"\t")
+_LONG_NUMBERS = tuple(before + b"0" * 19 for before in _NUMBER_BEGINS)
+_LONG_DOUBLES = tuple(before + b"0" * 17 for before in _NUMBER_BEGINS)
+_LONG_EXPONENTS = (b"e+1", b"e16", b"e17", b"e18", b"E")  # and much else, so looked at twice
+_EXPONENT = re.compile(rb"[:\s,\[-]\d+(?:\.\d+)?[eE]\+?1[5-8]")
 _TO_ESCAPE = re.compile("[\x00\x01\ue000\ud800-\udfff]")
 _ESCAPED = re.compile("\x01([\x01\x02])|\ue000(?:\x02|\x01([0-9a-f]{4}))")
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -76,7 +80,7 @@ def load_document(text: str) -> Any:
     except orjson.JSONDecodeError:
         return document(json.loads(text, strict=False))
     # What orjson accepts is finite; left are integers past int64 and the characters we escape.
-    if b"\\u" in data or b"\xee\x80\x80" in data or _may_hold_long_integers(data):
+    if b"\\u" in data or b"\xee\x80\x80" in data or _may_hold_large_numbers(data):
         return document(value)
     return value
 
@@ -86,19 +90,30 @@ def _may_hold_long_integers(data: bytes) -> bool:
     return any(number in digits for number in _LONG_NUMBERS) or digits[:19] == b"0" * 19
 
 
+def _may_hold_large_numbers(data: bytes) -> bool:
+    digits = data.translate(_ZEROS)
+    if any(number in digits for number in _LONG_DOUBLES) or digits[:17] == b"0" * 17:
+        return True
+    exponent = any(exponent in data for exponent in _LONG_EXPONENTS)
+    return exponent and _EXPONENT.search(b":" + data) is not None
+
+
 def dumps(value: Any) -> str:
     """Write a value of `document` as compact JSON text."""
     return orjson.dumps(value).decode()
 
 
 def document(value: Any) -> Any:
-    """Return the value as filters see it: finite, escaped, integers within int64 or doubles."""
+    """Return the value as filters see it: finite, escaped, whole numbers within int64 as integers
+    where doubles are sparser than they, and as doubles beyond."""
     kind = type(value)
     if kind is str:
         return escape(value)
     if kind is int:
         return value if _INT64_MIN <= value <= _INT64_MAX else _double(value)
     if kind is float:
+        if 2**53 <= abs(value) < 2**63:  # always whole; as numeric, PostgreSQL would keep the shortest
+            return int(value)  # decimal that reads back as this double, which is another number
         return value if math.isfinite(value) else non_finite(value)
     if kind is dict:
         return {escape(key): document(item) for key, item in value.items()}
