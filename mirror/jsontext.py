@@ -31,12 +31,11 @@ __all__ = [
     "unpack",
 ]
 
-_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
-# A number of 19 digits or more, wherever JSON lets one begin; digits inside a string (hashes) are
-# nearly always preceded by a quote or another letter.
-_NUMBER_BEGINS = (b":", b" ", b",", b"[", b"-", b"\n", b"\t")
-_LONG_NUMBERS = tuple(before + b"0" * 19 for before in _NUMBER_BEGINS)
-_LONG_DOUBLES = tuple(before + b"0" * 17 for before in _NUMBER_BEGINS)
+# Digits become 0, and whatever a number may follow becomes a colon: then a long number, wherever it
+# begins, is one text to look for. (Digits inside a string, as of hashes, mostly follow a letter.)
+_SHAPES = bytes.maketrans(b"123456789 ,[-\n\t\r", b"0" * 9 + b":" * 7)
+_LONG_INTEGER = b":" + b"0" * 19
+_LONG_DOUBLE = b":" + b"0" * 17
 _LONG_EXPONENTS = (b"e+1", b"e16", b"e17", b"e18", b"E")  # and much else, so looked at twice
 _EXPONENT = re.compile(rb"[:\s,\[-]\d+(?:\.\d+)?[eE]\+?1[5-8]")
 _TO_ESCAPE = re.compile("[\x00\x01\ue000\ud800-\udfff]")
@@ -86,13 +85,11 @@ def load_document(text: str) -> Any:
 
 
 def _may_hold_long_integers(data: bytes) -> bool:
-    digits = data.translate(_ZEROS)
-    return any(number in digits for number in _LONG_NUMBERS) or digits[:19] == b"0" * 19
+    return _LONG_INTEGER in b":" + data.translate(_SHAPES)
 
 
 def _may_hold_large_numbers(data: bytes) -> bool:
-    digits = data.translate(_ZEROS)
-    if any(number in digits for number in _LONG_DOUBLES) or digits[:17] == b"0" * 17:
+    if _LONG_DOUBLE in b":" + data.translate(_SHAPES):
         return True
     exponent = any(exponent in data for exponent in _LONG_EXPONENTS)
     return exponent and _EXPONENT.search(b":" + data) is not None
@@ -112,8 +109,10 @@ def document(value: Any) -> Any:
     if kind is int:
         return value if _INT64_MIN <= value <= _INT64_MAX else _double(value)
     if kind is float:
-        if 2**53 <= abs(value) < 2**63:  # always whole; as numeric, PostgreSQL would keep the shortest
-            return int(value)  # decimal that reads back as this double, which is another number
+        # Always whole here; written as a double, PostgreSQL would keep the shortest decimal that
+        # reads back as it, which is another number.
+        if 2**53 <= abs(value) < 2**63:
+            return int(value)
         return value if math.isfinite(value) else non_finite(value)
     if kind is dict:
         return {escape(key): document(item) for key, item in value.items()}
