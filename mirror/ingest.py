@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,8 +115,6 @@ def _dumps_node(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except (TypeError, orjson.JSONEncodeError):
-        import json
-
         return json.dumps(value)
 
 
@@ -559,5 +558,8 @@ def _count_changes(tx: Transaction, runs: Sequence[Row], documents: Sequence[Row
 
 
 def _json(value: Any) -> Any:
-    """A JSON column as a value: SQLite hands over text, psycopg what it parsed."""
-    return orjson.loads(value) if isinstance(value, str) else value
+    """A JSON column as a value: SQLite hands over text, psycopg what it parsed.
+
+    Numbers past int64 are doubles here, whichever way jsonb spelled them.
+    """
+    return orjson.loads(value if isinstance(value, str) else json.dumps(value))
