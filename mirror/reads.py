@@ -13,7 +13,7 @@ import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -21,10 +21,18 @@ import sqlalchemy as sa
 from mirror.errors import QueryError
 from mirror.jsontext import Type, dumps, escape, unescape
 from mirror.query import compile as compiling
-from mirror.query.compile import Catalogue, Compiler, Place, Segment, run_source
+from mirror.query.compile import (
+    COPIED,
+    Catalogue,
+    Compiler,
+    Place,
+    Segment,
+    run_source,
+    simplify,
+)
 from mirror.query.fields import RUNS, readings, resolve
 from mirror.query.parse import Filters, parse_filters, parse_order
-from mirror.query.tree import Field, Kind, Match, Node, OrderKey, tests
+from mirror.query.tree import And, Constant, Field, Kind, Match, Node, Not, Or, OrderKey, tests
 from mirror.regex import find, required_literal
 from mirror.store import tables
 from mirror.store.json import POSTGRES, SQLITE, Condition, Engine, Sql, bind, both, sql
@@ -115,18 +123,18 @@ class RunQuery:
 
     def count(self) -> int:
         """Return how many runs there are."""
-        with self._plan(ordered=False) as plan:
+        with self._plan("count") as plan:
             return plan.count(True)
 
     def page(self, limit: int, after: After | None = None) -> tuple[list[RunRow], After | None]:
         """Return the next `limit` runs after a place, and the place to go on from; None at the end."""
-        with self._plan() as plan:
+        with self._plan("page") as plan:
             found, last = plan.page(limit, after)
             return self._rows(plan.connection, found), last
 
     def slice(self, start: int, stop: int) -> list[RunRow]:
         """Return the runs from position `start` up to `stop`, not included."""
-        with self._plan() as plan:
+        with self._plan("page") as plan:
             return self._rows(plan.connection, plan.keys(start, stop))
 
     def run_keys(self) -> list[int]:
@@ -137,7 +145,7 @@ class RunQuery:
     def names(self) -> list[str]:
         """Return the names (ids) of all runs, in order."""
         with self._plan() as plan:
-            name = plan.compiler.source.columns["name"]
+            name = plan.source.columns["name"]
             return [unescape(row[0]) for row in plan.select([name], 0, None)]
 
     def columns(
@@ -175,32 +183,134 @@ class RunQuery:
         return [found[key] for key in keys]
 
     @contextlib.contextmanager
-    def _plan(self, *, ordered: bool = True, extra: Sequence[Field] = ()) -> Iterator[_Plan]:
+    def _plan(self, purpose: Purpose = "all", *, extra: Sequence[Field] = ()) -> Iterator[_Plan]:
         with self.store.read() as connection:
-            yield _Plan(connection, self, ordered=ordered, extra=extra)
+            yield _Plan(connection, self, purpose, extra)
+
+
+Purpose = Literal["count", "page", "all"]
+_FEW: Final = 1000
+"""A filter that an index finds so few runs for is answered from that index, else in order."""
 
 
 class _Plan:
-    """A query compiled for what one transaction sees."""
+    """A query compiled for what one transaction sees.
+
+    On SQLite the plan is chosen here, as it has no statistics: tests of indexed keys become sets of
+    runs; or everything is read from one index; or, for a page of an order that an index gives, rows
+    are tested one by one until the page is full. PostgreSQL chooses for itself.
+    """
 
     def __init__(
-        self, connection: sa.Connection, query: RunQuery, *, ordered: bool, extra: Sequence[Field]
+        self,
+        connection: sa.Connection,
+        query: RunQuery,
+        purpose: Purpose,
+        extra: Sequence[Field] = (),
     ) -> None:
         self.connection = connection
         self.query = query
         self.engine = query.engine
-        self.order = query.order if ordered else ()
-        fields = [test.field for test in tests(query.tree)]
-        fields += [key.field for key in self.order]
-        fields += extra
-        places = compiling.candidates(fields)
-        catalogue = load_catalogue(connection, query.project_id, places)
-        indexes = load_indexes(connection, places)
-        source, self.selected, self.lead = run_source(fields, indexes)
-        matching = self._matching(source, catalogue)
-        self.compiler = Compiler(query.engine, source, catalogue, matching)
-        self.where = self.compiler.filter(query.tree)
-        self.segments: list[Segment] = self.compiler.segments(self.order) if self.order else []
+        self.order = query.order if purpose != "count" else ()
+        self.tree = simplify(query.tree)
+        self.tests = list(tests(self.tree))
+        self.used: set[str] = set()
+        ordered = [key.field for key in self.order]
+        places = compiling.candidates([*(test.field for test in self.tests), *ordered, *extra])
+        self.catalogue = load_catalogue(connection, query.project_id, places)
+        self.indexes = load_indexes(connection, places)
+        self.scout = Compiler(
+            self.engine, run_source(()).with_indexes(self.indexes), self.catalogue
+        )
+        as_sets, self.hint = self._strategy(purpose, extra)
+        in_filter = [
+            test.field
+            for test in self.tests
+            if not self.scout.never(test.field) and not (as_sets and self.scout.index(test.field))
+        ]
+        self.source = run_source([*in_filter, *ordered, *extra])
+        self.where = self._filter(as_sets)
+        self.segments = self._segments()
+
+    def _filter(self, as_sets: bool) -> Condition:
+        rows_only = (
+            self.engine is SQLITE and not as_sets and self.hint not in self._filter_indexes()
+        )
+        compiler = Compiler(
+            self.engine,
+            self.source if rows_only else self.source.with_indexes(self.indexes),
+            self.catalogue,
+            self._matching(),
+            as_sets=self.query.project_id if as_sets else None,
+        )
+        condition = compiler.filter(self.tree)
+        self.used |= compiler.used
+        return condition
+
+    def _segments(self) -> list[Segment]:
+        self.compiler = Compiler(
+            self.engine, self.source.with_indexes(self.indexes), self.catalogue
+        )
+        if not self.order:
+            return []
+        segments = self.compiler.segments(self.order)
+        self.used |= self.compiler.used
+        return segments
+
+    # -------------------------------------------------------------- how
+
+    def _filter_indexes(self) -> set[str]:
+        return {index for test in self.tests if (index := self.scout.index(test.field))}
+
+    def _strategy(self, purpose: Purpose, extra: Sequence[Field]) -> tuple[bool, str | None]:
+        """Say whether tests of indexed keys become sets, and which index to read."""
+        if self.engine is not SQLITE:
+            return False, None
+        order_index = self._order_index()
+        if purpose == "page" and order_index is not None and not self._few():
+            return False, order_index
+        indexes = self._filter_indexes()
+        if not indexes:
+            return False, order_index if purpose == "page" else None
+        documents = [test.field for test in self.tests if not self.scout.never(test.field)]
+        documents += [*(key.field for key in self.order), *extra]
+        in_index = all(
+            self.scout.index(each) in indexes
+            if each.kind is Kind.DOCUMENT
+            else each.column in COPIED
+            for each in documents
+        )
+        if len(indexes) == 1 and in_index:
+            return False, next(iter(indexes))
+        return True, None
+
+    def _order_index(self) -> str | None:
+        """Return the index that gives the order, if one does."""
+        if not self.order:
+            return None
+        first = self.order[0].field
+        if first.kind is Kind.DOCUMENT:
+            return self.scout.index(first)
+        if first.column != "created_at":
+            return None
+        read = [test.field for test in self.tests if not self.scout.never(test.field)]
+        if any(each.kind is Kind.DOCUMENT for each in [*read, *(k.field for k in self.order)]):
+            return "ix_run_documents_created"
+        return "ix_runs_created"
+
+    def _few(self) -> bool:
+        """Say whether an index finds few runs for a test that all the answer must pass."""
+        conjuncts = self.tree.parts if isinstance(self.tree, And) else (self.tree,)
+        for test in conjuncts:
+            if isinstance(test, And | Or | Not | Constant):
+                continue
+            select = self.scout.set_select(test, self.query.project_id)
+            if select is None:
+                continue
+            text = sql("count(*) FROM ({select} LIMIT {few})", select=select, few=bind(_FEW + 1))
+            if self.connection.execute(sa.select(text)).scalar_one() <= _FEW:
+                return True
+        return False
 
     # -------------------------------------------------------------- questions
 
@@ -231,7 +341,7 @@ class _Plan:
         condition = segment.where
         if start is not None:
             condition = both([condition, compiling.after(segment.columns, start)])
-        selected = [self.lead.c.run_key, *(column.selected() for column in segment.columns)]
+        selected = [self.source.lead.c.run_key, *(column.selected() for column in segment.columns)]
         statement = self._statement(selected, condition, segment)
         if statement is None or limit <= 0:
             return []
@@ -241,12 +351,14 @@ class _Plan:
         """Find a place again in an order that is now read in other stretches (an index came or went)."""
         for i, segment in enumerate(self.segments):
             columns = [column.selected() for column in segment.columns]
-            here = sql("{k} = {y}", k=self.lead.c.run_key, y=bind(after.run_key))
+            here = sql("{k} = {y}", k=self.source.lead.c.run_key, y=bind(after.run_key))
             condition = both([here, segment.where])
             if isinstance(condition, bool):
                 continue
             statement = (
-                sa.select(*columns, sa.literal(0)).select_from(self.selected).where(condition)
+                sa.select(*columns, sa.literal(0))
+                .select_from(self.source.selected)
+                .where(condition)
             )
             row = self.connection.execute(statement).first()
             if row is not None:
@@ -255,7 +367,7 @@ class _Plan:
 
     def keys(self, start: int, stop: int | None) -> list[int]:
         """Return the keys of the runs from one position up to another."""
-        return [row[0] for row in self.select([self.lead.c.run_key], start, stop)]
+        return [row[0] for row in self.select([self.source.lead.c.run_key], start, stop)]
 
     def select(
         self, columns: Sequence[Any], start: int, stop: int | None
@@ -289,7 +401,7 @@ class _Plan:
             columns, load = self._column(each)
             loaders.append((load, len(selected), len(selected) + len(columns)))
             selected += columns
-        for row in self.select(selected or [self.lead.c.run_key], start, stop):
+        for row in self.select(selected or [self.source.lead.c.run_key], start, stop):
             yield tuple(load(*row[first:last]) for load, first, last in loaders)
 
     def _column(self, each: Field) -> tuple[list[Any], Any]:
@@ -299,9 +411,9 @@ class _Plan:
                 return [], lambda: None
             return value.selected(), lambda *found: _unescaped(self.engine.loaded(*found))
         if each.kind is Kind.LIST:
-            return [self.compiler.source.columns[each.column]], lambda text: _unescaped(_json(text))
+            return [self.source.columns[each.column]], lambda text: _unescaped(_json(text))
         if each.kind is Kind.TEXT:
-            column = self.compiler.source.columns[each.column]
+            column = self.source.columns[each.column]
             return [column], lambda text: text if text is None else unescape(text)
         return [tables.runs.c[each.column]], lambda value: value
 
@@ -320,13 +432,15 @@ class _Plan:
                 f"{literals:,} literals and keys are more than a database takes ({MAX_LITERALS:,})"
             )
             raise QueryError("", problem, "use $in with one list, or ask in several queries")
-        statement = sa.select(*columns).select_from(self.selected).where(where)
+        statement = sa.select(*columns).select_from(self.source.selected).where(where)
         if segment is not None:
             statement = statement.order_by(*(column.term() for column in segment.columns))
+        if self.hint is not None:
+            statement = statement.with_hint(self.source.lead, f"INDEXED BY {self.hint}", "sqlite")
         return statement
 
     def _here(self) -> Sql:
-        table = self.lead.c
+        table = self.source.lead.c
         return sql(
             "({p} = {project} AND {live} = 1)",
             p=table.project_id,
@@ -334,15 +448,13 @@ class _Plan:
             live=table.live,
         )
 
-    def _matching(
-        self, source: compiling.Source, catalogue: Catalogue
-    ) -> Mapping[Match, Sequence[str]]:
+    def _matching(self) -> Mapping[Match, Sequence[str]]:
         """Run the patterns over the distinct strings of their fields, where SQL has no RE2."""
         if self.engine.has_regex:
             return {}
-        compiler = Compiler(self.engine, source, catalogue)
+        compiler = Compiler(self.engine, self.source, self.catalogue)
         found: dict[Match, Sequence[str]] = {}
-        for test in tests(self.query.tree):
+        for test in self.tests:
             if isinstance(test, Match) and test not in found:
                 found[test] = self._strings_found(compiler, test)
         return found
@@ -353,7 +465,7 @@ class _Plan:
         literal = required_literal(test.pattern)
         for expression in compiler.strings(test.field):
             text = sa.select(sa.type_coerce(expression, sa.Text).label("text"))
-            inner = text.select_from(self.selected).where(self._here()).subquery()
+            inner = text.select_from(self.source.selected).where(self._here()).subquery()
             statement = sa.select(inner.c.text).distinct().where(inner.c.text.is_not(None))
             if literal:
                 statement = statement.where(sa.func.strpos(inner.c.text, escape(literal)) > 0)
@@ -411,9 +523,12 @@ def load_indexes(connection: sa.Connection, places: Iterable[Place]) -> dict[Pla
     if not wanted:
         return {}
     index = tables.value_indexes.c
-    rows = connection.execute(
-        sa.select(index.document, index.path, index.name).where(index.ready == 1)
-    )
+    statement = sa.select(index.document, index.path, index.name).where(index.ready == 1)
+    if connection.dialect.name == "sqlite":  # it fails on a hint to an index that is gone
+        statement = statement.where(
+            index.name.in_(sa.text("SELECT name FROM sqlite_master WHERE type = 'index'"))
+        )
+    rows = connection.execute(statement)
     found = {(document, tuple(orjson.loads(path))): name for document, path, name in rows}
     return {place: name for place, name in found.items() if place in wanted}
 

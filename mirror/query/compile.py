@@ -9,7 +9,7 @@ a NOT.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from mirror.jsontext import Type, escape
@@ -49,6 +49,7 @@ from mirror.store.json import (
 )
 
 __all__ = [
+    "COPIED",
     "Catalogue",
     "Compiler",
     "Segment",
@@ -107,10 +108,16 @@ def candidates(fields: Iterable[Field]) -> set[Place]:
 
 @dataclass(frozen=True)
 class Source:
-    """The columns that fields of a table compile to, and the indexes on places of its documents."""
+    """What to select from: the columns that fields compile to, and the indexes on places of documents."""
 
     columns: Mapping[str, Any]
+    selected: Any  # the FROM clause
+    lead: Any  # its first table, which has project_id, live and run_key
     indexes: Mapping[Place, str] = field(default_factory=dict)
+
+    def with_indexes(self, indexes: Mapping[Place, str]) -> Source:
+        """Return the same source with other indexes."""
+        return replace(self, indexes=indexes)
 
 
 # ------------------------------------------------------------------ the tree, simplified
@@ -244,10 +251,12 @@ class Compiler:
     def _document_test(self, test: Test) -> Condition:
         """Try the readings of the path in turn: the first that is present decides."""
         found = list(self._readings(test.field))
-        if self.as_sets is not None and len(found) == 1 and not found[0].rest:
-            index = self.source.indexes.get((found[0].column, found[0].direct))
-            if index is not None:
-                return self._set_test(test, found[0], index, self.as_sets)
+        index = self._index(found)
+        if self.as_sets is not None and index is not None:
+            select = self.set_select(test, self.as_sets)
+            if select is not None:
+                self.used.add(index)
+                return total("{key} IN ({select})", key=self.source.lead.c.run_key, select=select)
         missing = _takes_missing(test)
         condition: Condition = missing
         for reading in reversed(found):
@@ -260,16 +269,35 @@ class Compiler:
                 condition = either([held, negate(present)]) if reading.rest else held
         return condition
 
-    def _set_test(self, test: Test, reading: _Reading, index: str, project: str) -> Condition:
-        """Return whether a run is in the set that an index finds; the documents are not read."""
-        self.used.add(index)
-        value = self.engine.indexed(sql(f"d.{reading.column}"), reading.direct, reading.types)
+    def _index(self, found: Sequence[_Reading]) -> str | None:
+        """Return the index that answers for a field: on its only reading, where no list lies."""
+        if len(found) != 1 or found[0].rest:
+            return None
+        return self.source.indexes.get((found[0].column, found[0].direct))
+
+    def index(self, each: Field) -> str | None:
+        """Return the name of the index that can answer tests of a field."""
+        if each.kind is not Kind.DOCUMENT:
+            return None
+        return self._index(list(self._readings(each)))
+
+    def never(self, each: Field) -> bool:
+        """Say whether no run can have a field, so that tests of it need not look at a document."""
+        return each.kind is Kind.DOCUMENT and not list(self._readings(each))
+
+    def set_select(self, test: Test, project: str) -> Sql | None:
+        """Return the select of the keys of the runs of a project for which a test holds, by its index."""
+        found = list(self._readings(test.field))
+        index = self._index(found)
+        if index is None:
+            return None
+        value = self.engine.indexed(sql(f"d.{found[0].column}"), found[0].direct, found[0].types)
         held = self._row_test(test, value, spread=True)
         if isinstance(held, bool):
-            return held
-        return total(
-            f"run_documents.run_key IN (SELECT d.run_key FROM run_documents AS d INDEXED BY {index}"  # noqa: S608 - our own name
-            " WHERE d.project_id = {project} AND d.live = 1 AND {held})",
+            return None
+        return sql(
+            f"SELECT d.run_key FROM run_documents AS d INDEXED BY {index}"  # noqa: S608 - our name
+            " WHERE d.project_id = {project} AND d.live = 1 AND {held}",
             project=bind(project),
             held=held,
         )
@@ -533,14 +561,13 @@ def _as_double(op: str, literal: int | float) -> tuple[str, float | None]:
 
 # ------------------------------------------------------------------ runs
 
-_COPIED: Final = {"name": "name", "created_at": "created_at_us"}
+COPIED: Final = {"name": "name", "created_at": "created_at_us"}
+_DOCUMENTS: Final = frozenset({"config", "summary_metrics"})
 _INSTANTS: Final = ("created_at", "heartbeat_at", "updated_at")
 
 
-def run_source(
-    fields: Iterable[Field], indexes: Mapping[Place, str] | None = None
-) -> tuple[Source, Any, Any]:
-    """Return the columns for fields of runs, what to select from, and the table that leads.
+def run_source(fields: Iterable[Field]) -> Source:
+    """Return what to select runs from, to look at these fields.
 
     Documents lead if a field lies in one: they carry name and creation time themselves, and `runs` is
     joined only for more.
@@ -549,11 +576,11 @@ def run_source(
     runs, documents = tables.runs.c, tables.run_documents.c
     columns: dict[str, Any] = {name: runs[name] for name in RUNS.kinds if name in runs}
     columns |= {name: runs[f"{name}_us"] for name in _INSTANTS}
-    if not wanted & {"config", "summary_metrics"}:
-        return Source(columns, indexes or {}), tables.runs, tables.runs
-    columns |= {name: documents[name] for name in ("config", "summary_metrics")}
-    columns |= {name: documents[column] for name, column in _COPIED.items()}
+    columns |= {name: documents[name] for name in _DOCUMENTS}
+    if not wanted & _DOCUMENTS:
+        return Source(columns, tables.runs, tables.runs)
+    columns |= {name: documents[column] for name, column in COPIED.items()}
     selected: Any = tables.run_documents
-    if wanted - {"config", "summary_metrics", *_COPIED}:
+    if wanted - {*_DOCUMENTS, *COPIED}:
         selected = selected.join(tables.runs, runs.run_key == documents.run_key)
-    return Source(columns, indexes or {}), selected, tables.run_documents
+    return Source(columns, selected, tables.run_documents)

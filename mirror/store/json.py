@@ -37,6 +37,7 @@ __all__ = [
     "bind",
     "both",
     "either",
+    "index_key",
     "negate",
     "quoted",
     "register",
@@ -257,6 +258,10 @@ class Engine(Protocol):
 
     def indexed(self, document: Any, path: tuple[str, ...], types: Type) -> Value:
         """The same place as `at`, in the terms of the value index on it."""
+        ...
+
+    def indexable(self, path: tuple[str, ...]) -> bool:
+        """Whether there can be a value index on a path."""
         ...
 
     def walk(self, start: Any, path: tuple[str, ...]) -> Walk: ...
@@ -679,6 +684,9 @@ class _Sqlite:
             return _SqliteValue(found.type, found.value, types)
         return _SqliteValue(*_sqlite_place(document, bind(sqlite_path(path))), types)
 
+    def indexable(self, path: tuple[str, ...]) -> bool:
+        return _NOT_IN_A_PATH.search("".join(path)) is None
+
     def indexed(self, document: Any, path: tuple[str, ...], types: Type) -> _SqliteIndexed:
         return _SqliteIndexed(*_sqlite_place(document, quoted(sqlite_path(path))), types)
 
@@ -1091,6 +1099,9 @@ class _Postgres:
             return _PostgresValue(sql("({d} -> CAST({p} AS text))", d=document, p=key), types)
         return _PostgresValue(sql("({d} #> {p})", d=document, p=_text_array(path)), types)
 
+    def indexable(self, path: tuple[str, ...]) -> bool:
+        return bool(path)
+
     def indexed(self, document: Any, path: tuple[str, ...], types: Type) -> _PostgresIndexed:
         keys = [quoted(key) for key in path]
         array = _splice(["ARRAY[", *[", "] * (len(keys) - 1), "]::text[]"], keys)
@@ -1125,6 +1136,14 @@ class _Postgres:
 
 SQLITE: Final[Engine] = _Sqlite()
 POSTGRES: Final[Engine] = _Postgres()
+
+
+def index_key(engine: Engine, column: str, path: tuple[str, ...]) -> Sql:
+    """Return the expression that a value index on a path of `run_documents` carries."""
+    indexed: Any = engine.indexed(sql(column), path, ANY_TYPE)
+    key: Sql = indexed.key
+    return key
+
 
 # ------------------------------------------------------------------ functions for SQLite
 
