@@ -37,7 +37,7 @@ def postgres_server() -> Iterator[URL]:
         yield make_url(given).set(drivername="postgresql+psycopg")
         return
     # Short: a socket's path may have some 100 characters.
-    folder = Path(tempfile.mkdtemp(prefix="mirror-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="mirror-pg-", dir=_memory_folder()))
     with pytest.MonkeyPatch.context() as patch:
         if "XDG_RUNTIME_DIR" not in os.environ:
             patch.setenv("XDG_RUNTIME_DIR", str(folder))
@@ -54,6 +54,13 @@ def postgres_server() -> Iterator[URL]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _memory_folder() -> Path | None:
+    """Where the system keeps files in memory: a new database is 300 files, ten times faster there."""
+    shared = Path("/dev/shm")
+    fits = shared.is_dir() and shutil.disk_usage(shared).free > 2**30
+    return shared if fits and os.access(shared, os.W_OK) else None
+
+
 def _execute(url: URL, *statements: str) -> None:
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
@@ -66,7 +73,8 @@ def _execute(url: URL, *statements: str) -> None:
 def database(server: URL, *, template: str = "template0") -> Iterator[str]:
     """Make a database, yield its URL, drop it."""
     name = f"mirror_test_{uuid.uuid4().hex[:16]}"
-    _execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    # Without fsync, copying files is faster than logging them.
+    _execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
