@@ -11,12 +11,14 @@ import contextlib
 import difflib
 import functools
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from mirror.errors import QueryError
 from mirror.jsontext import Type, dumps, escape, unescape
@@ -32,13 +34,26 @@ from mirror.query.compile import (
 )
 from mirror.query.fields import RUNS, readings, resolve
 from mirror.query.parse import Filters, parse_filters, parse_order
-from mirror.query.tree import And, Constant, Field, Kind, Match, Node, Not, Or, OrderKey, tests
+from mirror.query.tree import (
+    And,
+    Constant,
+    Field,
+    Kind,
+    Match,
+    Node,
+    Not,
+    Or,
+    OrderKey,
+    Size,
+    describe,
+    tests,
+)
 from mirror.regex import find, required_literal
 from mirror.store import tables
 from mirror.store.json import POSTGRES, SQLITE, Condition, Engine, Sql, bind, both, sql
 from mirror.store.store import Store
 
-__all__ = ["After", "RunQuery", "RunRow", "format_query_error"]
+__all__ = ["After", "Explain", "Log", "RunQuery", "RunRow", "format_query_error"]
 
 MAX_LITERALS: Final = 32_000  # SQLite takes 32,766 bound values in a statement, PostgreSQL 65,535
 
@@ -68,7 +83,7 @@ class RunRow:
     sweep: str | None
     notes: str | None
     description: str | None
-    tags: str  # a JSON list
+    tags: list[str]
     created_at: str | None
     heartbeat_at: str | None
     updated_at: str | None
@@ -81,7 +96,7 @@ class RunRow:
     system_metrics: bytes | None
 
 
-_ESCAPED: Final = slice(1, 13)  # the fields of RunRow that are text in the form of jsontext.escape
+_ESCAPED: Final = slice(1, 12)  # the fields of RunRow that are text in the form of jsontext.escape
 
 
 @functools.cache
@@ -94,8 +109,8 @@ def _row_columns() -> tuple[Any, ...]:
 
 def _run_row(values: Sequence[Any]) -> RunRow:
     scalars: list[Any] = [None if text is None else unescape(text) for text in values[_ESCAPED]]
-    rest: Sequence[Any] = values[13:]
-    return RunRow(values[0], *scalars, *rest)
+    every: list[Any] = [values[0], *scalars, _unescaped(_json(values[12])), *values[13:]]
+    return RunRow(*every)
 
 
 # ------------------------------------------------------------------ a query
@@ -114,7 +129,10 @@ class RunQuery:
         project_id: str,
         filters: Filters = None,
         order: str | Sequence[str] | None = None,
+        *,
+        log: Log | None = None,
     ) -> None:
+        self.log = log
         self.store = store
         self.project_id = project_id
         self.tree: Node = parse_filters(filters)
@@ -164,6 +182,11 @@ class RunQuery:
         with self.store.read() as connection:
             return _warnings(connection, self.project_id, self._fields())
 
+    def explain(self, limit: int = 50) -> Explain:
+        """Return how the first page is found; the query is run to count the rows looked at."""
+        with self._plan("page") as plan:
+            return _explain(plan, limit, self.warnings())
+
     # -------------------------------------------------------------- inside
 
     def _fields(self) -> list[Field]:
@@ -184,8 +207,20 @@ class RunQuery:
 
     @contextlib.contextmanager
     def _plan(self, purpose: Purpose = "all", *, extra: Sequence[Field] = ()) -> Iterator[_Plan]:
+        started = time.perf_counter()
         with self.store.read() as connection:
             yield _Plan(connection, self, purpose, extra)
+        if self.log is not None:
+            elapsed_ms = (time.perf_counter() - started) * 1000
+            self.log.note(self.project_id, self.tree, self.order, elapsed_ms)
+
+
+class Log(Protocol):
+    """What takes note of queries, such as `mirror.indexes.QueryLog`."""
+
+    def note(
+        self, project_id: str, tree: Node, order: Sequence[OrderKey], elapsed_ms: float
+    ) -> None: ...
 
 
 Purpose = Literal["count", "page", "all"]
@@ -316,7 +351,7 @@ class _Plan:
 
     def count(self, condition: Condition) -> int:
         """Return how many runs satisfy the filter and a condition."""
-        statement = self._statement([sa.func.count()], condition)
+        statement = self.statement([sa.func.count()], condition)
         return 0 if statement is None else int(self.connection.execute(statement).scalar_one())
 
     def page(self, limit: int, after: After | None) -> tuple[list[int], After | None]:
@@ -342,7 +377,7 @@ class _Plan:
         if start is not None:
             condition = both([condition, compiling.after(segment.columns, start)])
         selected = [self.source.lead.c.run_key, *(column.selected() for column in segment.columns)]
-        statement = self._statement(selected, condition, segment)
+        statement = self.statement(selected, condition, segment)
         if statement is None or limit <= 0:
             return []
         return self.connection.execute(statement.limit(limit)).all()
@@ -377,7 +412,7 @@ class _Plan:
         for i, segment in enumerate(self.segments):
             if left == 0:
                 return
-            statement = self._statement(columns, segment.where, segment)
+            statement = self.statement(columns, segment.where, segment)
             if statement is None:
                 continue
             if left is not None or skip:
@@ -419,11 +454,15 @@ class _Plan:
 
     # -------------------------------------------------------------- statements
 
-    def _statement(
-        self, columns: Sequence[Any], condition: Condition, segment: Segment | None = None
+    def statement(
+        self,
+        columns: Sequence[Any],
+        condition: Condition,
+        segment: Segment | None = None,
+        first: Condition = True,
     ) -> sa.Select[Any] | None:
         """Return the select of columns where filter and condition hold, or None if nowhere."""
-        where = both([self._here(), self.where, condition])
+        where = both([first, self._here(), self.where, condition])
         if isinstance(where, bool):
             return None
         literals = sum(isinstance(part, sa.BindParameter) for part in where.parts)
@@ -573,6 +612,133 @@ def _warning(each: Field, known: Mapping[str, int]) -> str:
         return text
     count = known[close[0]]
     return f"{text}; did you mean `{close[0]}` ({count:,} run{'s' * (count != 1)})?"
+
+
+# ------------------------------------------------------------------ how, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """How a query is answered. `rows_examined` counts the runs (or documents) looked at for the first
+    page, `indexes` names what served it, `notes` say where W&B's server is known to answer otherwise."""
+
+    tree: str
+    sql: str
+    parameters: dict[str, Any]
+    plan: list[str]
+    indexes: list[str]
+    rows_examined: int
+    rows_found: int
+    notes: list[str]
+    warnings: list[str]
+
+
+def _explain(plan: _Plan, limit: int, warnings: list[str]) -> Explain:
+    statement, found, examined = None, 0, 0
+    steps: list[str] = []
+    for segment in plan.segments:
+        selected = [plan.source.lead.c.run_key, *(column.selected() for column in segment.columns)]
+        stretch = plan.statement(selected, segment.where, segment)
+        if stretch is None or found >= limit:
+            continue
+        stretch = stretch.limit(limit - found)
+        statement = stretch if statement is None else statement
+        looked, got, how = _examine(plan, stretch, segment)
+        examined, found, steps = examined + looked, found + got, steps + how
+    compiled = None if statement is None else statement.compile(dialect=plan.connection.dialect)
+    names = {index: each for each, index in plan.indexes.items()}
+    return Explain(
+        tree=describe(plan.tree),
+        sql="nothing to ask: no run can match" if compiled is None else str(compiled),
+        parameters={} if compiled is None else dict(compiled.params),
+        plan=steps,
+        indexes=sorted(name for name in {*names, *_OWN_INDEXES} if any(name in s for s in steps)),
+        rows_examined=examined,
+        rows_found=found,
+        notes=_notes(plan),
+        warnings=warnings,
+    )
+
+
+_OWN_INDEXES: Final = frozenset(
+    {"ix_runs_created", "ix_runs_state", "ix_run_documents_created", "uq_runs_project_id_name"}
+)
+
+
+def _examine(
+    plan: _Plan, statement: sa.Select[Any], segment: Segment
+) -> tuple[int, int, list[str]]:
+    """Run a statement; return how many rows it looked at, how many it gave, and its plan."""
+    connection = plan.connection
+    if plan.engine is SQLITE:
+        seen: dict[int, bool] = {}
+        raw: Any = connection.connection.dbapi_connection
+        raw.create_function("mirror_seen", 1, lambda key: seen.setdefault(key, True))
+        counting = sql("mirror_seen({k})", k=plan.source.lead.c.run_key)
+        counted = plan.statement([plan.source.lead.c.run_key], segment.where, segment, counting)
+        got = 0
+        if counted is not None:
+            got = len(connection.execute(counted.limit(statement._limit)).all())
+        steps = connection.execute(_Explained(statement))
+        return len(seen), got, [row[3] for row in steps]
+    text = connection.execute(_Explained(statement)).scalar_one()
+    root = (orjson.loads(text) if isinstance(text, str) else text)[0]["Plan"]
+    return _scanned(root), int(root["Actual Rows"]), list(_steps(root, 0))
+
+
+class _Explained(sa.Executable, sa.ClauseElement):
+    """EXPLAIN of a select."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: sa.Select[Any]) -> None:
+        self.statement = statement
+
+
+@compiles(_Explained, "sqlite")
+def _explain_sqlite(element: _Explained, compiler: Any, **kw: Any) -> str:
+    return f"EXPLAIN QUERY PLAN {compiler.process(element.statement, **kw)}"
+
+
+@compiles(_Explained, "postgresql")
+def _explain_postgresql(element: _Explained, compiler: Any, **kw: Any) -> str:
+    text = compiler.process(element.statement, **kw)
+    return f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}"
+
+
+def _scanned(node: Mapping[str, Any]) -> int:
+    """Return how many rows of tables a plan of PostgreSQL looked at."""
+    below = sum(map(_scanned, node.get("Plans", ())))
+    if node.get("Relation Name") is None:
+        return below
+    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return below + int((node["Actual Rows"] + removed) * node.get("Actual Loops", 1))
+
+
+def _steps(node: Mapping[str, Any], depth: int) -> Iterator[str]:
+    parts = [node["Node Type"], node.get("Index Name"), node.get("Relation Name")]
+    yield "  " * depth + " ".join(part for part in parts if part)
+    for below in node.get("Plans", ()):
+        yield from _steps(below, depth + 1)
+
+
+def _notes(plan: _Plan) -> list[str]:
+    """Say where W&B's server is known, or thought, to answer otherwise."""
+    notes = []
+    for each in dict.fromkeys([t.field for t in plan.tests] + [k.field for k in plan.order]):
+        if each.kind is not Kind.DOCUMENT:
+            continue
+        if plan.scout.is_flat(each):
+            notes.append(
+                f"`{each}` is a key with dots: W&B's server finds nothing for it (wandb #3087)"
+            )
+        if plan.scout.is_walked(each):
+            notes.append(
+                f"`{each}` may lie inside a list: W&B's server is not known to look into lists"
+            )
+    if any(isinstance(test, Size) for test in plan.tests):
+        notes.append("`$size` is in W&B's client, but nothing public says that its server takes it")
+    return notes
 
 
 # ------------------------------------------------------------------ mistakes, shown

@@ -285,6 +285,15 @@ class Compiler:
         """Say whether no run can have a field, so that tests of it need not look at a document."""
         return each.kind is Kind.DOCUMENT and not list(self._readings(each))
 
+    def is_flat(self, each: Field) -> bool:
+        """Say whether a field is found under a key with dots, its segments joined."""
+        found = [reading for reading in self._readings(each) if self.catalogue is not OPEN]
+        return any("." in key for r in found for key in (*r.direct, *r.rest)[:1])
+
+    def is_walked(self, each: Field) -> bool:
+        """Say whether a list may lie on the way to a field."""
+        return any(reading.rest for reading in self._readings(each) if self.catalogue is not OPEN)
+
     def set_select(self, test: Test, project: str) -> Sql | None:
         """Return the select of the keys of the runs of a project for which a test holds, by its index."""
         found = list(self._readings(test.field))

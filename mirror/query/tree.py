@@ -6,10 +6,13 @@ what passed validation. `$ne`, `$nin` and `$nor` are `Not` around their positive
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from mirror import instants
 
 __all__ = [
     "And",
@@ -27,6 +30,7 @@ __all__ = [
     "OrderKey",
     "Size",
     "Test",
+    "describe",
     "tests",
 ]
 
@@ -149,6 +153,39 @@ class OrderKey:
 
     field: Field
     descending: bool = False
+
+
+def describe(node: Node, depth: int = 0) -> str:
+    """Return a tree as indented text, one line a node."""
+    pad = "  " * depth
+    match node:
+        case Constant(value=value):
+            return f"{pad}{'every run' if value else 'no run'}"
+        case And(parts=parts) | Or(parts=parts):
+            name = "all of" if isinstance(node, And) else "some of"
+            return "\n".join([f"{pad}{name}", *(describe(part, depth + 1) for part in parts)])
+        case Not(part=part):
+            return f"{pad}not\n{describe(part, depth + 1)}"
+        case Compare(op=op, value=value):
+            said = f"{op} {_shown(value, node.field)}"
+        case In(values=values):
+            said = f"$in [{', '.join(_shown(value, node.field) for value in values[:20])}"
+            said += f", … {len(values):,} in all]" if len(values) > 20 else "]"
+        case Exists():
+            said = "$exists"
+        case Match(pattern=pattern):
+            said = f"$regex {pattern!r}"
+        case Contains(text=text):
+            said = f"$contains {text!r}"
+        case Size(length=length):
+            said = f"$size {length}"
+    return f"{pad}{node.field} {said}"
+
+
+def _shown(value: Any, field: Field) -> str:
+    if field.kind is Kind.INSTANT and value is not None:
+        return instants.from_us(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def tests(node: Node) -> Iterator[Test]:

@@ -10,6 +10,7 @@ lacks.
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import re
 import sqlite3
@@ -736,7 +737,7 @@ _NUMBERS_FROM: Final = (
     "'-1e309'"  # jsonb orders null < strings < numbers < booleans < lists < objects
 )
 _NUMBERS_TO: Final = "'false'"
-_LONG: Final = 200  # characters of a longer string that its index entry keeps
+_LONG: Final = 1000  # bytes of a string that its index entry keeps
 
 
 def _jsonb(literal: Any) -> Sql:
@@ -904,11 +905,11 @@ def _true(condition: Condition) -> Sql:
     return sql("TRUE") if isinstance(condition, bool) else condition
 
 
-# A btree entry has at most 2,700 bytes: lists and objects are kept as marks, long strings cut.
+# A btree entry has at most 2,700 bytes: lists and objects are kept as marks, long strings as hashes.
 _POSTGRES_KEY: Final = (
     "CASE jsonb_typeof({v}) WHEN 'array' THEN '[0]'::jsonb WHEN 'object' THEN '{}'::jsonb"
     " WHEN 'string' THEN CASE WHEN octet_length({v} #>> '{}') > 1000"
-    " THEN to_jsonb(left({v} #>> '{}', 200)) ELSE {v} END ELSE {v} END"
+    " THEN CAST('\"' || md5({v} #>> '{}') || '\"' AS jsonb) ELSE {v} END ELSE {v} END"
 )
 
 
@@ -940,11 +941,10 @@ class _PostgresIndexed(_PostgresValue):
         if isinstance(literal, list | dict):
             mark = "{k} = '[0]'" if isinstance(literal, list) else "{k} = '{}'"
             return both([self._sql(mark), exact])
-        if isinstance(literal, str) and len(escape(literal)) >= _LONG:
-            cut = escape(literal)
-            short = len(cut.encode("utf-8", "surrogatepass")) <= 1000
-            key = sql("CAST({y} AS jsonb)", y=bind(dumps(cut if short else cut[:_LONG])))
-            return both([self._sql("{k} = {y}", y=key), exact])
+        if isinstance(literal, str) and not _is_short(literal):
+            text = escape(literal).encode("utf-8", "surrogatepass")
+            digest = hashlib.md5(text, usedforsecurity=False).hexdigest()
+            return both([self._sql("{k} = {y}", y=_jsonb(digest)), exact])
         return self._sql("{k} = {y}", y=_jsonb(literal))
 
     def among(self, literals: Sequence[Any]) -> Condition:
@@ -989,7 +989,7 @@ class _PostgresIndexed(_PostgresValue):
 
 def _is_short(literal: Any) -> bool:
     if isinstance(literal, str):
-        return len(escape(literal)) < _LONG
+        return len(escape(literal).encode("utf-8", "surrogatepass")) <= _LONG
     return literal is not None and not isinstance(literal, list | dict)
 
 
