@@ -40,6 +40,7 @@ __all__ = [
     "ingest_sweeps",
     "project_key",
     "rebuild_runs",
+    "recount_keys",
     "stored_node",
     "tombstone_runs",
     "unwrap_config",
@@ -424,6 +425,51 @@ def _catalogue_is_open(tx: Transaction, project_id: str, more: int) -> bool:
         tables.sync_state, [{"project_id": project_id, "stage": "runs", "catalogue_open": 1}]
     )
     return True
+
+
+def recount_keys(tx: Transaction, project_id: str) -> int:
+    """Count a project's keys again from the documents held; return how many there are.
+
+    Counts and ranges are then those of the runs that readers see. A key that only tombstones have
+    stays, counted 0: a run may come back. With too many keys the catalogue is left as it is, and 0
+    is returned.
+    """
+    held, live = _new_tries(), _new_tries()
+    d = tables.run_documents.c
+    last = 0
+    columns = (d.run_key, d.live, d.config, d.summary_metrics)
+    here = sa.select(*columns).where(d.project_id == project_id).order_by(d.run_key)
+    while batch := tx.rows(here.where(d.run_key > last).limit(_REBUILD_BATCH)):
+        last = batch[-1]["run_key"]
+        for row in batch:
+            for name in held:
+                document = _json(row[name])
+                held[name].add(document)
+                if row["live"]:
+                    live[name].add(document)
+    rows = _key_rows(project_id, held, live)
+    is_open = len(rows) >= MAX_PATHS
+    state = tables.sync_state.c
+    here_too = (state.project_id == project_id) & (state.stage == "runs")
+    tx.execute(sa.update(tables.sync_state).where(here_too).values(catalogue_open=int(is_open)))
+    if is_open:
+        return 0
+    tx.execute(sa.delete(tables.run_keys).where(tables.run_keys.c.project_id == project_id))
+    if rows:
+        tx.execute_many(_GROW[tx.store.backend], _KEY_COLUMNS, rows)
+    return len(rows)
+
+
+def _key_rows(project_id: str, held: Tries, live: Tries) -> list[Row]:
+    rows: list[Row] = []
+    for name, trie in held.items():
+        seen = {key.path: key for key in live[name].keys()}  # noqa: SIM118 - not a mapping
+        for key in trie.keys():  # noqa: SIM118
+            now = seen.get(key.path)
+            count, least, most = (now.seen, now.min, now.max) if now else (0, None, None)
+            values = (project_id, name, key.path, key.types, count, least, most)
+            rows.append(dict(zip(_KEY_COLUMNS, values, strict=True)))
+    return rows
 
 
 # ------------------------------------------------------------------ deletion, rebuilding

@@ -19,6 +19,7 @@ from mirror.ingest import (
     ingest_sweeps,
     project_key,
     rebuild_runs,
+    recount_keys,
     stored_node,
     tombstone_runs,
     unwrap_config,
@@ -35,7 +36,7 @@ LATER = "2026-01-03T03:04:05Z"
 def node(name: str = "abc", **more: Any) -> dict[str, Any]:
     """A run as the server sends it; `config` and `summaryMetrics` may be given as values."""
     made = {
-        "id": f"id of {ascii(name)}",
+        "id": f"id of {name!a}",
         "name": name,
         "displayName": f"run {name}",
         "state": "finished",
@@ -407,6 +408,39 @@ def test_a_project_with_too_many_paths_is_open(
     before = keys(store)
     put(store, node("c", config='{"late": 1}'))
     assert keys(store) == before
+
+
+def test_counting_again_makes_counts_exact(store: Store) -> None:
+    for loss in ("9", "1", "2"):
+        put(store, node("a", summaryMetrics=f'{{"loss": {loss}}}'))
+    put(store, node("b", summaryMetrics='{"loss": "x", "only-b": 1}'))
+    with store.begin() as tx:
+        tombstone_runs(tx, PROJECT, ["b"], at=LATER)
+    before = keys(store)["summary_metrics", '["loss"]']
+    assert (before["count"], before["min"], before["max"]) == (4, 1, 9)
+    with store.begin() as tx:
+        assert recount_keys(tx, PROJECT) == 3
+    found = keys(store)
+    loss = found["summary_metrics", '["loss"]']
+    assert (loss["count"], loss["min"], loss["max"]) == (1, 2, 2)
+    assert loss["types"] == Type.INTEGER | Type.STRING
+    assert found["summary_metrics", '["only-b"]']["count"] == 0
+
+
+def test_counting_again_closes_a_catalogue_that_was_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module, "MAX_PATHS", 2)
+        put(store, node("a"))
+        with store.begin() as tx:
+            assert recount_keys(tx, PROJECT) == 0
+    assert keys(store) == {}
+    with store.begin() as tx:
+        assert recount_keys(tx, PROJECT) == 3
+    state = store.one(sa.select(tables.sync_state.c.catalogue_open))
+    assert state is not None
+    assert state["catalogue_open"] == 0
 
 
 # ------------------------------------------------------------------ rebuilding

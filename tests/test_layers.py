@@ -34,8 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "databases": EVERYTHING,
     "demo": EVERYTHING,
     "doctor": EVERYTHING,
+    "keys": EVERYTHING,
+    "projects": {"store"},
     "schedule": EVERYTHING,
     "status": EVERYTHING,
+    "export": EVERYTHING,
 }
 
 # library → where it may be imported
@@ -53,6 +56,8 @@ MAY_USE: dict[str, tuple[str, ...]] = {
         "query/compile.py",
         "reads.py",
         "indexes.py",
+        "projects.py",
+        "keys.py",
         "ingest.py",
         "status.py",
         "databases.py",
