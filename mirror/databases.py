@@ -141,5 +141,6 @@ def _translated(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        target.with_name(f"{target.name}.part").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what stopped the writing may stop this too
+            target.with_name(f"{target.name}.part").unlink(missing_ok=True)
         raise StoreError(f"cannot write a backup to {target}: {error}") from error
