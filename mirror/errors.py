@@ -110,7 +110,7 @@ class ServerFailed(RemoteError):
 
 
 class GraphQLError(RemoteError):
-    """The server refused the operation; `errors` holds its messages."""
+    """The server refused the operation; `errors` holds its messages, `fields` where they arose."""
 
     def __init__(
         self,
@@ -120,6 +120,7 @@ class GraphQLError(RemoteError):
         status: int | None = None,
     ) -> None:
         self.errors = list(errors)
+        self.fields: frozenset[str] = frozenset()
         text = "; ".join(self.errors) or "no message"
         super().__init__(
             f"{operation}: the server answered: {text}", operation=operation, status=status

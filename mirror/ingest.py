@@ -17,7 +17,7 @@ import binascii
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -43,6 +43,7 @@ __all__ = [
     "recount_keys",
     "stored_node",
     "tombstone_runs",
+    "tombstone_sweeps",
     "unwrap_config",
 ]
 
@@ -197,7 +198,7 @@ class Ingested:
 
     runs: int = 0
     new: int = 0
-    keys: list[int] = field(default_factory=list)
+    revived: int = 0
 
 
 def _stamp(tx: Transaction, synced_at: str) -> dict[str, Any]:
@@ -309,32 +310,51 @@ def ingest_runs(
         return Ingested()
     tries = _new_tries() if catalogue else None
     mapped = [map_run(node, project_id, tries) for node in by_name.values()]
-    before = _run_keys(tx, project_id, [item.run["name"] for item in mapped])
-    _write_runs(tx, project_id, mapped, synced_at)
+    before = _held_runs(tx, project_id, [item.run["name"] for item in mapped])
+    _write_runs(tx, project_id, mapped, synced_at, before)
     _ingest_users(tx, by_name.values(), synced_at)
     if tries is not None:
         _grow_catalogue(tx, project_id, tries)
-    return Ingested(runs=len(mapped), new=len(mapped) - len(before))
+    return Ingested(
+        runs=len(mapped),
+        new=len(mapped) - len(before),
+        revived=sum(not live for _, live in before.values()),
+    )
 
 
-def _run_keys(tx: Transaction, project_id: str, names: Sequence[str]) -> dict[str, int]:
+def _held_runs(
+    tx: Transaction, project_id: str, names: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """Return (run_key, live) of the named runs that are held, by name as stored."""
     if tx.store.backend == "sqlite":
-        text = "SELECT name, run_key FROM runs WHERE project_id = ? AND name IN (SELECT value FROM json_each(?))"
+        text = (
+            "SELECT name, run_key, live FROM runs"
+            " WHERE project_id = ? AND name IN (SELECT value FROM json_each(?))"
+        )
         found = tx.connection.exec_driver_sql(text, (project_id, dumps(list(names))))
     else:
-        text = "SELECT name, run_key FROM runs WHERE project_id = %(project_id)s AND name = ANY(%(names)s)"
+        text = (
+            "SELECT name, run_key, live FROM runs"
+            " WHERE project_id = %(project_id)s AND name = ANY(%(names)s)"
+        )
         found = tx.connection.exec_driver_sql(
             text, {"project_id": project_id, "names": list(names)}
         )
-    return {str(name): int(key) for name, key in found}
+    return {str(name): (int(key), int(live)) for name, key, live in found}
 
 
 def _write_runs(
-    tx: Transaction, project_id: str, mapped: Sequence[_Mapped], synced_at: str
+    tx: Transaction,
+    project_id: str,
+    mapped: Sequence[_Mapped],
+    synced_at: str,
+    before: Mapping[str, tuple[int, int]],
 ) -> None:
     stamp = _stamp(tx, synced_at) | {"read_at_us": time.time_ns() // 1000}
     tx.upsert_all(tables.runs, [item.run | stamp for item in mapped], key=("project_id", "name"))
-    keys = _run_keys(tx, project_id, [item.run["name"] for item in mapped])
+    new = [item.run["name"] for item in mapped if item.run["name"] not in before]
+    held = {**before, **_held_runs(tx, project_id, new)} if new else before
+    keys = {name: key for name, (key, _) in held.items()}
     tx.upsert_all(
         tables.run_documents,
         [
@@ -482,7 +502,8 @@ def tombstone_runs(
 
     Reversible: the rows stay, readers skip them, and ingesting the run again clears the mark.
     """
-    keys = list(_run_keys(tx, project_id, [escape(name) for name in names]).values())
+    held = _held_runs(tx, project_id, [escape(name) for name in names])
+    keys = [key for key, _ in held.values()]
     for start in range(0, len(keys), 500):
         some = keys[start : start + 500]
         tx.execute(
@@ -496,6 +517,17 @@ def tombstone_runs(
             .values(live=0)
         )
     return len(keys)
+
+
+def tombstone_sweeps(tx: Transaction, project_id: str, names: Sequence[str], *, at: str) -> int:
+    """Mark sweeps gone; return how many. Ingesting one again clears the mark."""
+    c = tables.sweeps.c
+    done = tx.execute(
+        sa.update(tables.sweeps)
+        .where(c.project_id == project_id, c.name.in_([escape(name) for name in names]))
+        .values(deleted_at=at, seq=tx.seq)
+    )
+    return int(done.rowcount)
 
 
 _REBUILD_BATCH = 500

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,8 @@ class Store:
     def __init__(self, engine: Engine, *, read_only: bool = False) -> None:
         self.engine = engine
         self.read_only = read_only
+        # SQLite has one writer: our own threads take turns here instead of polling its lock.
+        self._writer = threading.Lock() if self.backend == "sqlite" else contextlib.nullcontext()
         self._statements: dict[tuple[str, tuple[str, ...], tuple[str, ...]], str] = {}
 
     # -------------------------------------------------------------- opening
@@ -143,7 +146,7 @@ class Store:
         With `lease`, a token of `mirror.sync.lease`, the commit fails with StoreBusy if another
         process has taken the lease since.
         """
-        with _translated(self), self.engine.connect() as connection:
+        with _translated(self), self._writer, self.engine.connect() as connection:
             connection = connection.execution_options(mirror_write=True)
             with connection.begin():
                 transaction = Transaction(self, connection)

@@ -1,0 +1,133 @@
+"""The GraphQL texts mirror sends: named operations, and listings of runs put together from parts.
+
+`document(name)` is an operation of operations.graphql with the fragments it uses. `combine` makes
+one document of several selections under one project, each under an alias with its own variables.
+A field of OPTIONAL that a server does not know is left out for that server (`without`).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+__all__ = ["OPTIONAL", "Count", "Runs", "combine", "document"]
+
+OPTIONAL: frozenset[str] = frozenset(
+    {
+        "access", "admin", "bestLoss", "commit", "computeSeconds", "controller", "description",
+        "displayName", "email", "eventsLineCount", "exitcode", "fileCount", "github", "host",
+        "historyKeys", "historyLineCount", "isBenchmark", "lastActive", "logLineCount", "method",
+        "readOnly", "runCountExpected", "scheduler", "stopped", "storageBytes", "systemMetrics", "totalSweeps",
+        "teams", "updatedAt",
+    }
+)  # fmt: skip
+"""Fields a mirror can live without: older servers lack some of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A page of runs: `light` leaves the documents out."""
+
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    order: str = "+created_at"
+    first: int = 100
+    after: str | None = None
+    light: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many runs a filter matches, as the server counts."""
+
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@functools.cache
+def _definitions() -> dict[str, str]:
+    text = resources.files("mirror.remote").joinpath("operations.graphql").read_text("utf-8")
+    starts = list(re.finditer(r"^(?:query|mutation|fragment) (\w+)", text, re.MULTILINE))
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    return {
+        match[1]: text[match.start() : end].strip() for match, end in zip(starts, ends, strict=True)
+    }
+
+
+@functools.lru_cache(maxsize=256)
+def document(name: str, without: frozenset[str] = frozenset()) -> str:
+    """Return an operation's text with its fragments. Raises KeyError for a name that is none."""
+    return _with_fragments(_definitions()[name], without)
+
+
+def _with_fragments(text: str, without: frozenset[str]) -> str:
+    parts, todo, seen = [text], [text], set()
+    while todo:
+        for name in re.findall(r"\.\.\.(\w+)", todo.pop()):
+            if name not in seen:
+                seen.add(name)
+                parts.append(_definitions()[name])
+                todo.append(parts[-1])
+    return "\n".join(_leave_out(part, without) for part in parts)
+
+
+def _leave_out(text: str, without: frozenset[str]) -> str:
+    for name in without & OPTIONAL:
+        # A field alone on its line, or among others on one line, with or without a selection.
+        text = re.sub(
+            rf"(?<![\w$:]){name}\b(?!\s*[:(])(\s*\{{[^{{}}]*(?:\{{[^{{}}]*(?:\{{[^{{}}]*\}}[^{{}}]*)*\}}[^{{}}]*)*\}})?",
+            "",
+            text,
+        )
+    return text
+
+
+def combine(
+    selections: Mapping[str, Runs | Count], without: frozenset[str] = frozenset()
+) -> tuple[str, dict[str, Any]]:
+    """Return one document asking a project for all selections, and its variables.
+
+    The document declares `$project` and `$entity`, which the caller adds; each alias becomes a
+    field of `project`.
+    """
+    shape = tuple((alias, _kind(item)) for alias, item in selections.items())
+    variables: dict[str, Any] = {}
+    for alias, item in selections.items():
+        variables[f"{alias}Filters"] = json.dumps(item.filters or {}, ensure_ascii=False)
+        if isinstance(item, Runs):
+            variables[f"{alias}Order"] = item.order
+            variables[f"{alias}First"] = item.first
+            variables[f"{alias}After"] = item.after
+    return _combined(shape, without), variables
+
+
+def _kind(item: Runs | Count) -> str:
+    if isinstance(item, Count):
+        return "count"
+    return "light" if item.light else "full"
+
+
+@functools.lru_cache(maxsize=256)
+def _combined(shape: tuple[tuple[str, str], ...], without: frozenset[str]) -> str:
+    declared, fields = ["$project: String!", "$entity: String!"], []
+    for alias, kind in shape:
+        declared.append(f"${alias}Filters: JSONString")
+        if kind == "count":
+            fields.append(f"{alias}: runCount(filters: ${alias}Filters)")
+            continue
+        declared += [f"${alias}Order: String", f"${alias}First: Int", f"${alias}After: String"]
+        fragment = "RunLight" if kind == "light" else "RunFields"
+        fields.append(
+            f"{alias}: runs(filters: ${alias}Filters, order: ${alias}Order, first: ${alias}First,"
+            f" after: ${alias}After) {{ edges {{ cursor node {{ ...{fragment} }} }}"
+            " pageInfo { endCursor hasNextPage } }"
+        )
+    body = "\n    ".join(["...ProjectFields", "totalSweeps", *fields])
+    text = (
+        f"query MirrorProject({', '.join(declared)}) {{\n"
+        f"  project(name: $project, entityName: $entity) {{\n    {body}\n  }}\n}}"
+    )
+    return _with_fragments(text, without)

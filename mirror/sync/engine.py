@@ -1,0 +1,840 @@
+"""The sync of one project: first walk, incremental pass, reconcile. Plan → pages → ingest → cursor.
+
+Read `ProjectSync.run` first; docs/how-it-works.md tells the same in words. Three rules hold it:
+
+* rows and the resume point of a page are one transaction, so a kill costs at most that page;
+* the mark of a pass is server time taken before its first listing and saved after its last page;
+* nothing is tombstoned or called complete on the evidence of a single listing.
+
+Nothing here prints, sleeps or exits: `emit` receives events, the caller decides.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from mirror import ingest, instants
+from mirror.errors import GraphQLError, MirrorError, NotFound, RemoteError, ServerFailed
+from mirror.jsontext import dumps, escape
+from mirror.remote.client import Client
+from mirror.remote.operations import Count, Runs
+from mirror.remote.pages import Page, PageSize, entity_projects, project_sweeps
+from mirror.store import tables
+from mirror.store.store import Row, Store
+from mirror.sync import state
+from mirror.sync.listing import Answer, Project
+from mirror.sync.report import Event, ProjectReport
+from mirror.sync.walk import START, Window, advance, all_of
+
+__all__ = ["ProjectSync", "Settings"]
+
+LIGHT_PAGE = 1000
+NEWEST_FIRST = 1000
+"""A first sync brings so many of the newest runs before it walks from the oldest."""
+SMALL_PROJECT = 200
+"""Projects up to this size are reconciled on every sync: it is one request."""
+NAMES_A_REQUEST = 500
+MISSING_SHARE, MISSING_FLOOR = 0.20, 5
+TRUST_DAYS = 7
+DOCUMENT_TRIES, SPLIT_TRIES = 3, 2
+"""Pages of documents are given up sooner than listings: what follows is not an error but halves."""
+MAX_BARREN = 3
+"""So many single runs failing in a row, none answering, is the server's trouble, not theirs."""
+
+_OPEN_SWEEPS = ("RUNNING", "PENDING", "PAUSED")
+_DAY_US = 86_400_000_000
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the algorithm is told; units in the names."""
+
+    lag_s: float = 300.0
+    reconcile_every_s: float = 86_400.0
+    reread_days: float = 7.0
+    page_size: int = 100
+    page_size_max: int = 1000
+    catalogue: bool = True
+    reconcile: bool = False
+    full: bool = False
+    yes: bool = False
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a reconcile gathers while it walks; never more than a page of names at a time."""
+
+    group: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    listed: int = 0
+    updated_moved: bool = False
+    updated_stood: bool = False
+
+
+class ProjectSync:
+    """One project's sync round. `run` does everything and returns the report."""
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        project: Project,
+        settings: Settings,
+        *,
+        lease: int | None,
+        mark: str | None,
+        emit: Callable[[Event], None],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.client = client
+        self.store = store
+        self.project = project
+        self.settings = settings
+        self.lease = lease
+        self.mark = mark
+        self.emit = emit
+        self.stopping = stopping
+        self.report = ProjectReport(path=project.path)
+        self.project_id = ""
+        self.state: dict[str, Any] = {}
+        self.page_size = PageSize(settings.page_size, maximum=settings.page_size_max)
+        self.quarantined: dict[str, Row] = {}
+
+    # -------------------------------------------------------------- the round
+
+    def run(self) -> ProjectReport:
+        """Bring the project up to date and return what was done. Raises MirrorError."""
+        answer = self._open()
+        self._retry_quarantine()
+        first = self.state["walk_complete_at"] is None
+        walked = resumed = False
+        if self.settings.full and self.state["walk_started_mark"] is None:
+            self._save(walk_started_mark=self.mark, resume_created_at=None, resume_after=None)
+        if first or self.state["walk_started_mark"] is not None:
+            resumed = self.state["resume_created_at"] is not None
+            self._first_walk(answer, newest=first)
+            walked = True
+        if not walked or resumed:
+            self._incremental()
+        self._finish(answer, walked=walked, resumed=resumed)
+        return self.report
+
+    def _open(self) -> Answer:
+        """Learn who the project is now, store it, load its state."""
+        answer = self._identify()
+        with self._begin() as tx:
+            (self.project_id,) = ingest.ingest_projects(
+                tx, [answer.info], synced_at=self.mark or instants.now()
+            )
+        if (
+            self.mark is None
+        ):  # a server without a Date header: its newest timestamp, never our clock
+            self.mark = answer.info.get("lastActive") or answer.info.get("createdAt")
+        self.state = state.load(self.store, self.project_id)
+        self.quarantined = state.quarantined(self.store, self.project_id)
+        self.report.quarantined = sorted(self.quarantined)
+        wanted = dumps(dict(self.settings.filters)) if self.settings.filters else None
+        if self.state["selection"] != wanted and self.state["project_id"] is not None:
+            # Another selection: what it leaves out and lets in is found by walking all of it again.
+            self._save(
+                selection=wanted,
+                walk_complete_at=None,
+                resume_created_at=None,
+                resume_after=None,
+                walk_started_mark=None,
+            )
+        elif wanted is not None:
+            self._save(selection=wanted)
+        if self.state["generation"] not in (None, ingest.GENERATION):
+            with self._begin() as tx:
+                ingest.rebuild_runs(tx, self.project_id)
+        self.report.kind = "first" if self.state["walk_complete_at"] is None else "incremental"
+        self.emit(Event("project", self.project.path, total=answer.counts["total"]))
+        return answer
+
+    def _identify(self) -> Answer:
+        selections = {"total": Count(self.settings.filters)}
+        try:
+            return self.project.ask(selections)
+        except NotFound:
+            renamed = self._renamed()
+            if renamed is None:
+                raise
+            self.emit(Event("warning", self.project.path, message=f"was renamed to {renamed.path}"))
+            self.project = renamed
+            self.report.warnings.append(f"{self.report.path} is now {renamed.path}")
+            return self.project.ask(selections)
+
+    def _renamed(self) -> Project | None:
+        """Look once through the entity's projects for one this path used to name."""
+        c = tables.project_aliases.c
+        rows = self.store.rows(
+            sa.select(c.project_id)
+            .where(c.entity == escape(self.project.entity), c.name == escape(self.project.name))
+            .order_by(c.last_seen_at.desc())
+        )
+        wanted = [row["project_id"] for row in rows]
+        if not wanted:
+            return None
+        for node in entity_projects(self.client, self.project.entity):
+            if ingest.project_key(node) in wanted:
+                return Project(
+                    self.client, node.get("entityName") or self.project.entity, node["name"]
+                )
+        with self._begin() as tx:
+            tx.execute(
+                sa.update(tables.projects)
+                .where(
+                    tables.projects.c.project_id.in_(wanted), tables.projects.c.deleted_at.is_(None)
+                )
+                .values(deleted_at=self.mark or instants.now(), seq=tx.seq)
+            )
+        return None
+
+    # -------------------------------------------------------------- first walk
+
+    def _first_walk(self, answer: Answer, *, newest: bool) -> None:
+        """Read every run, oldest first, from where the last walk was interrupted."""
+        if self.state["walk_started_mark"] is None:
+            self._save(walk_started_mark=self.mark, generation=ingest.GENERATION)
+        if not newest:
+            self.report.kind = "full"
+        elif answer.counts["total"] > 2 * NEWEST_FIRST:
+            self._newest_first()
+        window = Window(self.state["resume_created_at"], self.state["resume_after"])
+        total = answer.counts["total"]
+        done = state.live_count(self.store, self.project_id) if self.report.kind == "first" else 0
+        for page, here, after in self._walk(window, self.settings.filters, documents=True):
+            ahead = after or here
+            self._store(page.nodes, resume_created_at=ahead.start, resume_after=ahead.after)
+            self._check_group(here, after)
+            done += len(page.nodes)
+            self.emit(Event("page", self.project.path, "runs", done=min(done, total), total=total))
+        self._save(walk_complete_at=instants.now(), resume_created_at=None, resume_after=None)
+
+    def _newest_first(self) -> None:
+        """Bring the newest runs first, so that the mirror is of use while the walk goes on.
+
+        Its cursor is an offset and may slip when runs arrive; the walk behind it covers that.
+        """
+        details = self.state["details"]
+        if self.state["resume_created_at"] is not None:
+            return
+        progress = details.get("newest") or {"left": NEWEST_FIRST, "after": None}
+        while progress["left"] > 0:
+            size = min(progress["left"], self.page_size.value)
+            page = self._documents_page(
+                self.settings.filters, "-created_at", size, progress["after"]
+            )
+            progress = {
+                "left": progress["left"] - max(1, len(page.nodes)),
+                "after": page.end_cursor,
+            }
+            if not page.has_next or not page.end_cursor:
+                progress["left"] = 0
+            self._store(page.nodes, details={**details, "newest": progress})
+            self.emit(
+                Event(
+                    "page",
+                    self.project.path,
+                    "newest runs",
+                    done=NEWEST_FIRST - progress["left"],
+                    total=NEWEST_FIRST,
+                )
+            )
+
+    def _check_group(self, here: Window, after: Window | None) -> None:
+        """After a group of equal times larger than a page: fetch what slipped through its cursor."""
+        if here.after is None or (after is not None and after.start == here.start):
+            return
+        bounds: dict[str, Any] = {} if here.start is None else {"$gte": here.start}
+        if after is not None:
+            bounds["$lt"] = after.start
+        group = all_of(self.settings.filters, {"createdAt": bounds} if bounds else None)
+        end_us = None if after is None else after.start_us
+        held = state.names_between(self.store, self.project_id, here.start_us, end_us)
+        if self.project.ask({"group": Count(group)}).counts["group"] <= len(held):
+            return
+        rest = all_of(group, {"name": {"$nin": sorted(held)}})
+        while True:
+            page = self._documents_page(rest, "+created_at", self.page_size.value, None)
+            new = [node for node in page.nodes if node["name"] not in held]
+            if not new:
+                return
+            self._store(new)
+            held |= {node["name"] for node in new}
+            rest = all_of(group, {"name": {"$nin": sorted(held)}})
+
+    # -------------------------------------------------------------- incremental pass
+
+    def _incremental(self) -> None:
+        """Find what moved since the mark, in one listing of light rows; fetch the documents of those."""
+        since = self._since()
+        changed: list[str] = []
+        held = state.unfinished(self.store, self.project_id)
+        try:
+            changed += self._moved(since, held, updated=self.state["updated_at_trust"] == "trusted")
+        except GraphQLError:
+            if self.state["updated_at_trust"] != "trusted":
+                raise
+            self._save(updated_at_trust="unfilterable", trust_checked_at=self._now())
+            changed += self._moved(since, held, updated=False)
+        changed = list(dict.fromkeys(changed))
+        self.report.changed += len(changed)
+        self._fetch(changed)
+
+    def _moved(self, since: str, held: Sequence[str], *, updated: bool) -> list[str]:
+        """List what moved since a time, and the unfinished runs held; return what changed of it."""
+        moved: dict[str, Any] = {"$gte": since}
+        ways: list[dict[str, Any]] = [{"heartbeatAt": moved}, {"createdAt": moved}]
+        if updated:
+            ways.append({"updatedAt": moved})
+        changed: list[str] = []
+        parts = [list(some) for some in _chunks(held, NAMES_A_REQUEST)] or [[]]
+        for some in parts:  # nearly always one
+            if some:
+                ways.append({"name": {"$in": some}})
+            base = all_of(self.settings.filters, {"$or": ways})
+            for page, _here, _after in self._walk(START, base, documents=False, count=True):
+                changed += self._changed(page.nodes)
+            ways = []
+        return changed
+
+    def _since(self) -> str:
+        """Where the pass looks back to: the mark, or the newest time held if that is earlier.
+
+        The second is for a server whose Date header runs ahead of its own timestamps.
+        """
+        mark = self.state["mark"] or self.state["walk_started_mark"] or self.mark
+        times = [instants.to_us(mark), state.newest_us(self.store, self.project_id)]
+        micros = min((time for time in times if time is not None), default=0)
+        return instants.from_us(max(0, micros - int(self.settings.lag_s * _SECOND_US)))
+
+    def _unsettled(self, node: Mapping[str, Any]) -> bool:
+        """Whether equal times prove nothing: the run was last read in the second it moved in.
+
+        A server may send whole seconds, so a run written again in the second it was read in shows
+        the same times. From the last mark on, such a run is read again; times beyond the server's
+        clock are left out, they would be read again for ever.
+        """
+        latest = _latest_us(node)
+        mark = instants.to_us(self.state["mark"] or self.state["walk_started_mark"] or self.mark)
+        now = instants.to_us(self.mark)
+        if latest is None or mark is None or now is None:
+            return False
+        return mark - _SECOND_US <= latest <= now + int(self.settings.lag_s * _SECOND_US)
+
+    def _changed(self, nodes: Sequence[Mapping[str, Any]], seen: _Seen | None = None) -> list[str]:
+        """Names of the listed runs whose documents must be read."""
+        held = state.stored(self.store, self.project_id, [node["name"] for node in nodes])
+        names, ids = [], []
+        for node in nodes:
+            name = node["name"]
+            row = held.get(name)
+            if name in self.quarantined:
+                continue
+            if row is None or not row["live"] or _differs(node, row):
+                names.append(name)
+                if seen is not None and row is not None and row["live"]:
+                    self._judge(node, row, seen)
+            elif self._unsettled(node):
+                names.append(name)
+            elif node.get("id") and node["id"] != row["id"]:
+                ids.append({"project_id": self.project_id, "name": row["name"], "id": node["id"]})
+        if ids:  # global ids hold the project's name: a rename changes them, and nothing else
+            with self._begin() as tx:
+                text = sa.update(tables.runs).where(
+                    tables.runs.c.project_id == self.project_id,
+                    tables.runs.c.name == sa.bindparam("held"),
+                )
+                tx.connection.execute(
+                    text.values(id=sa.bindparam("new"), seq=tx.seq),
+                    [{"held": row["name"], "new": row["id"]} for row in ids],
+                )
+        return names
+
+    def _judge(self, node: Mapping[str, Any], row: Row, seen: _Seen) -> None:
+        """Learn from an edit of an ended run whether `updatedAt` moves with edits here."""
+        if row["heartbeat_at"] != node.get("heartbeatAt") or row["state"] != node.get("state"):
+            return  # alive: the incremental pass would have found it by its heartbeat
+        seen.updated_moved |= row["updated_at"] != node.get("updatedAt")
+        seen.updated_stood |= row["updated_at"] == node.get("updatedAt")
+
+    # -------------------------------------------------------------- reconcile
+
+    def _reconcile(self) -> None:
+        """Compare a light listing of everything with the store, and mend every difference."""
+        self.emit(Event("reconcile", self.project.path))
+        began = self._sequence()
+        seen = _Seen()
+        missed = 0
+        for page, here, after in self._walk(
+            START, self.settings.filters, documents=False, light=LIGHT_PAGE
+        ):
+            changed = self._changed(page.nodes, seen)
+            wanted = set(changed)
+            missed += sum(
+                1 for node in page.nodes if node["name"] in wanted and not self._unsettled(node)
+            )
+            self._fetch(changed)
+            self._note_missing(page, here, after, seen)
+            self.emit(Event("page", self.project.path, "reconcile", done=seen.listed))
+        self._bury(seen.missing, began)
+        self._learn(seen)
+        if self.report.kind == "incremental":
+            self.report.kind = "reconcile"
+            self.report.missed += missed
+        self._reread()
+
+    def _note_missing(self, page: Page, here: Window, after: Window | None, seen: _Seen) -> None:
+        """Once a stretch of creation times is listed whole, note which held runs were not in it."""
+        seen.listed += len(page.nodes)
+        seen.group |= {node["name"] for node in page.nodes}
+        if after is not None and after.start == here.start:
+            return
+        end_us = None if after is None else after.start_us
+        held = state.names_between(self.store, self.project_id, here.start_us, end_us)
+        seen.missing += sorted(held - seen.group - self.quarantined.keys())
+        seen.group = set()
+
+    def _bury(self, missing: Sequence[str], began: int) -> None:
+        """Tombstone runs that a complete walk lacked and a second look-up does not return either."""
+        if not missing:
+            return
+        held = state.live_count(self.store, self.project_id)
+        gone: list[str] = []
+        for some in _chunks(missing, NAMES_A_REQUEST):
+            gone += self._second_look(some, began)
+        if (
+            len(gone) > MISSING_SHARE * held
+            and len(gone) >= MISSING_FLOOR
+            and not self.settings.yes
+        ):
+            text = (
+                f"{len(gone)} of {held} runs are missing on the server; if that is right, "
+                f"run `mirror sync {self.project.path} --reconcile --yes`"
+            )
+            self.report.warnings.append(text)
+            self.emit(Event("warning", self.project.path, message=text))
+            return
+        with self._begin() as tx:
+            self.report.tombstoned += ingest.tombstone_runs(
+                tx, self.project_id, gone, at=self._now()
+            )
+
+    def _second_look(self, names: Sequence[str], began: int) -> list[str]:
+        """Ask for the names themselves; return those truly gone, and deal with the others."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for page, _here, _after in self._walk(
+            START, {"name": {"$in": list(names)}}, documents=False, light=LIGHT_PAGE
+        ):
+            found |= {node["name"]: node for node in page.nodes}
+        if self.settings.filters and found:
+            selected: set[str] = set()
+            base = all_of(self.settings.filters, {"name": {"$in": sorted(found)}})
+            for page, _here, _after in self._walk(START, base, documents=False, light=LIGHT_PAGE):
+                selected |= {node["name"] for node in page.nodes}
+            left = sorted(found.keys() - selected)
+            with self._begin() as tx:
+                self.report.out_of_selection += ingest.tombstone_runs(
+                    tx, self.project_id, left, at=self._now(), column="out_of_selection_at"
+                )
+            found = {name: found[name] for name in selected}
+        self._fetch(sorted(found))
+        rows = state.stored(self.store, self.project_id, names)
+        # Written since the walk began: somebody has just seen it alive.
+        return [
+            name
+            for name in names
+            if name not in found
+            and name in rows
+            and rows[name]["live"]
+            and rows[name]["seq"] <= began
+        ]
+
+    def _learn(self, seen: _Seen) -> None:
+        """Keep what the edits found tell of `updatedAt`; an edit below the mark revokes its trust."""
+        details = dict(self.state["details"])
+        if seen.updated_stood:
+            details["updated_at_moves"] = False
+            if self.state["updated_at_trust"] == "trusted":
+                self._save(updated_at_trust="frozen", trust_checked_at=self._now())
+        elif seen.updated_moved:
+            details["updated_at_moves"] = True
+        if details != self.state["details"]:
+            self._save(details=details)
+
+    def _reread(self) -> None:
+        """Read again the documents longest unread, where an edit could have left no trace."""
+        days = self.settings.reread_days
+        if not days or self.state["details"].get("updated_at_moves") is True:
+            return
+        held = state.live_count(self.store, self.project_id)
+        now_us = time.time_ns() // 1000
+        last_us = instants.to_us(self.state["reconciled_at"]) or now_us
+        share = min(1.0, max(0.0, (now_us - last_us) / (days * _DAY_US)))
+        due = state.longest_unread(
+            self.store, self.project_id, math.ceil(held * share), before_us=now_us - 60 * _SECOND_US
+        )
+        due = [name for name in due if name not in self.quarantined]
+        self._fetch(due)
+        self.report.reread += len(due)
+
+    # -------------------------------------------------------------- the end of a round
+
+    def _finish(self, answer: Answer, *, walked: bool, resumed: bool) -> None:
+        """Decide whether to reconcile, prove `updatedAt`, save the mark."""
+        self._prove_updated_at()
+        total = self._total()
+        if self._must_reconcile(total, walked=walked, resumed=resumed):
+            self._reconcile()
+            total = self._total(fresh=True)
+            held = self._held()
+            self._save(reconciled_at=instants.now(), count_difference=total - held)
+        elif walked:
+            self._save(reconciled_at=instants.now(), count_difference=total - self._held())
+        self._sweeps(answer, walked=walked)
+        mark = self.mark if not walked or resumed else self.state["walk_started_mark"]
+        self.report.complete = True
+        self.report.server_count = total
+        self.report.synced_at = mark
+        missed = int(self.state["missed"] or 0) + self.report.missed
+        self._save(
+            mark=mark, synced_at=mark, walk_started_mark=None, server_count=total, missed=missed,
+            generation=ingest.GENERATION, last_error=None, last_error_at=None,
+        )  # fmt: skip
+
+    _counted: int | None = None
+
+    def _total(self, *, fresh: bool = False) -> int:
+        if fresh or self._counted is None:
+            self._counted = self.project.ask({"total": Count(self.settings.filters)}).counts[
+                "total"
+            ]
+        return self._counted
+
+    def _held(self) -> int:
+        """Runs the server should count: those readers see, and the quarantined never delivered."""
+        live = state.live_count(self.store, self.project_id)
+        rows = state.stored(self.store, self.project_id, list(self.quarantined))
+        return live + sum(
+            1 for name in self.quarantined if name not in rows or not rows[name]["live"]
+        )
+
+    def _must_reconcile(self, total: int, *, walked: bool, resumed: bool) -> bool:
+        if self.settings.reconcile or self.settings.full or resumed:
+            return True
+        if max(total, self._held()) <= SMALL_PROJECT:
+            return True
+        expected = 0 if walked else int(self.state["count_difference"] or 0)
+        if total - self._held() != expected:
+            return True
+        if walked:
+            return False
+        last_us = instants.to_us(self.state["reconciled_at"]) or 0
+        return time.time_ns() // 1000 - last_us >= self.settings.reconcile_every_s * _SECOND_US
+
+    def _prove_updated_at(self) -> None:
+        """Once a week: does the server filter on `updatedAt` at all? Alone: a 400 would void more."""
+        checked_us = instants.to_us(self.state["trust_checked_at"])
+        if checked_us is not None and time.time_ns() // 1000 - checked_us < TRUST_DAYS * _DAY_US:
+            return
+        try:
+            counts = self.project.ask(
+                {
+                    "never": Count({"updatedAt": {"$gte": "2999-01-01T00:00:00Z"}}),
+                    "ever": Count({"updatedAt": {"$gte": "1970-01-01T00:00:00Z"}}),
+                    "all": Count(),
+                }
+            ).counts
+            proven = counts["never"] == 0 and counts["ever"] == counts["all"] and counts["all"] > 0
+        except ServerFailed:
+            return  # a bad day proves nothing; asked again next time
+        except RemoteError:
+            proven = False
+        self._save(
+            updated_at_trust="trusted" if proven else "unfilterable", trust_checked_at=self._now()
+        )
+
+    def _sweeps(self, answer: Answer, *, walked: bool) -> None:
+        """Read the sweeps again when something says they moved: their number, a run, an open one."""
+        if self._sweeps_stand(answer, walked=walked):
+            return
+        entity, name = self.project.entity, self.project.name
+        nodes = list(project_sweeps(self.client, entity, name))
+        listed = {node["name"] for node in nodes}
+        with self._begin() as tx:
+            self.report.sweeps += ingest.ingest_sweeps(
+                tx, nodes, project_id=self.project_id, synced_at=self._now()
+            )
+        missing = [
+            name for name in state.live_sweeps(self.store, self.project_id) if name not in listed
+        ]
+        gone = [sweep for sweep in missing if not self._sweep_answers(sweep)]
+        if gone:
+            with self._begin() as tx:
+                ingest.tombstone_sweeps(tx, self.project_id, gone, at=self._now())
+
+    def _sweeps_stand(self, answer: Answer, *, walked: bool) -> bool:
+        held = state.live_sweeps(self.store, self.project_id)
+        total = answer.info.get("totalSweeps")
+        if total == 0 and not held:
+            return True
+        if walked or self.report.kind != "incremental" or self.report.runs:
+            return False
+        return total == len(held) and not any(row["state"] in _OPEN_SWEEPS for row in held.values())
+
+    def _sweep_answers(self, name: str) -> bool:
+        """A second look at a sweep that a listing lacked."""
+        data = self.client.execute(
+            "MirrorSweep", entity=self.project.entity, project=self.project.name, sweep=name
+        )
+        return bool((data.get("project") or {}).get("sweep"))
+
+    # -------------------------------------------------------------- pages and documents
+
+    def _walk(
+        self,
+        window: Window,
+        base: Mapping[str, Any],
+        *,
+        documents: bool,
+        light: int = LIGHT_PAGE,
+        count: bool = False,
+    ) -> Iterator[tuple[Page, Window, Window | None]]:
+        """Yield (page, its window, the next window) to the end; the next page is fetched meanwhile."""
+        with ThreadPoolExecutor(1, thread_name_prefix="mirror-fetch") as ahead:
+            next_window: Window | None = window
+            pending: Future[Page] | None = None
+            while next_window is not None:
+                here = next_window
+                page = (
+                    pending.result() if pending else self._page(here, base, documents, light, count)
+                )
+                count = False
+                next_window = advance(here, page.nodes, page.end_cursor, page.has_next)
+                pending = None
+                if next_window is not None:
+                    pending = ahead.submit(self._page, next_window, base, documents, light, False)
+                try:
+                    yield page, here, next_window
+                except GeneratorExit:
+                    if pending is not None:
+                        pending.cancel()
+                    raise
+                if self.stopping():
+                    raise Stopped(self.project.path)
+
+    def _page(
+        self, window: Window, base: Mapping[str, Any], documents: bool, light: int, count: bool
+    ) -> Page:
+        filters = window.filters(base)
+        if documents:
+            return self._documents_page(filters, "+created_at", self.page_size.value, window.after)
+        selections: dict[str, Runs | Count] = {
+            "page": Runs(filters, order="+created_at", first=light, after=window.after, light=True)
+        }
+        if count:
+            selections["total"] = Count(self.settings.filters)
+        answer = self.project.ask(selections)
+        if count:
+            self._counted = answer.counts["total"]
+        return answer.pages["page"]
+
+    def _documents_page(
+        self, filters: Mapping[str, Any], order: str, size: int, after: str | None
+    ) -> Page:
+        """One page of full runs. Where the server cannot give it: its names, then halves by name."""
+        if self.quarantined:
+            filters = all_of(filters, {"name": {"$nin": sorted(self.quarantined)}})
+        began = time.monotonic()
+        try:
+            answer = self.project.ask(
+                {"page": Runs(filters, order=order, first=size, after=after)}, tries=DOCUMENT_TRIES
+            )
+        except ServerFailed:
+            self.page_size.shrink()
+            light = self.project.ask(
+                {"page": Runs(filters, order=order, first=size, after=after, light=True)}
+            ).pages["page"]
+            nodes = self._documents([node["name"] for node in light.nodes])
+            by_name = {node["name"]: node for node in nodes}
+            delivered = [by_name[node["name"]] for node in light.nodes if node["name"] in by_name]
+            # The window goes on from what was listed, delivered or not.
+            last = (
+                [light.nodes[-1]] if light.nodes and light.nodes[-1]["name"] not in by_name else []
+            )
+            return Page(delivered + last, light.end_cursor, light.has_next)
+        self.page_size.answered(time.monotonic() - began, size)
+        return answer.pages["page"]
+
+    def _documents(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Full nodes of the named runs; what the server cannot deliver is quarantined."""
+        nodes: list[Mapping[str, Any]] = []
+        barren = 0
+        todo = [list(some) for some in _chunks(names, max(1, self.page_size.value))]
+        while todo:
+            some = todo.pop(0)
+            try:
+                answer = self.project.ask(
+                    {"page": Runs({"name": {"$in": some}}, first=len(some))}, tries=SPLIT_TRIES
+                )
+            except ServerFailed as error:
+                if len(some) > 1:
+                    half = len(some) // 2
+                    todo[:0] = [some[:half], some[half:]]
+                    continue
+                barren += 1
+                if barren >= MAX_BARREN and not nodes:
+                    raise
+                self._quarantine(some[0], str(error))
+                continue
+            nodes += answer.pages["page"].nodes
+        return nodes
+
+    def _fetch(self, names: Sequence[str]) -> None:
+        """Read the documents of the named runs and store them, a page a transaction."""
+        wanted = [name for name in names if name not in self.quarantined]
+        position = 0
+        while position < len(wanted):
+            some = wanted[position : position + self.page_size.value]
+            position += len(some)
+            began = time.monotonic()
+            nodes = self._documents(some)
+            self.page_size.answered(time.monotonic() - began, len(some))
+            self._store(nodes)
+            self.emit(
+                Event("page", self.project.path, "changed runs", done=position, total=len(wanted))
+            )
+            if self.stopping():
+                raise Stopped(self.project.path)
+
+    def _store(self, nodes: Sequence[Mapping[str, Any]], **progress: Any) -> None:
+        """Write a page's rows and the resume point in one transaction."""
+        full = [node for node in nodes if "config" in node]
+        with self._begin() as tx:
+            done = ingest.ingest_runs(
+                tx,
+                full,
+                project_id=self.project_id,
+                synced_at=self._now(),
+                catalogue=self.settings.catalogue,
+            )
+            if progress:
+                state.save(tx, self.project_id, **progress)
+        self.state.update(progress)
+        self.report.runs += done.runs
+        self.report.new += done.new
+        self.report.revived += done.revived
+
+    # -------------------------------------------------------------- quarantine
+
+    def _quarantine(self, name: str, error: str) -> None:
+        tries = int(self.quarantined[name]["tries"]) + 1 if name in self.quarantined else 1
+        next_us = time.time_ns() // 1000 + min(3600 * 2 ** (tries - 1), 7 * 86_400) * _SECOND_US
+        with self._begin() as tx:
+            state.put_quarantine(
+                tx, self.project_id, name, error, tries=tries, next_try_at_us=next_us
+            )
+        self.quarantined = state.quarantined(self.store, self.project_id)
+        self.report.quarantined = sorted(self.quarantined)
+        self.emit(Event("quarantined", self.project.path, message=f"{name}: {error}"))
+
+    def _retry_quarantine(self) -> None:
+        """Ask again for the quarantined runs whose time has come."""
+        now_us = time.time_ns() // 1000
+        for name, row in list(self.quarantined.items()):
+            if int(row["next_try_at_us"]) > now_us and not self.settings.full:
+                continue
+            try:
+                page = self.project.ask(
+                    {"page": Runs({"name": {"$in": [name]}}, first=1)}, tries=SPLIT_TRIES
+                ).pages["page"]
+            except ServerFailed as error:
+                self._quarantine(name, str(error))
+                continue
+            with self._begin() as tx:
+                state.clear_quarantine(tx, self.project_id, [name])
+            del self.quarantined[name]
+            self._store(page.nodes)
+        self.report.quarantined = sorted(self.quarantined)
+
+    # -------------------------------------------------------------- small
+
+    def _begin(self) -> Any:
+        return self.store.begin(lease=self.lease)
+
+    def _save(self, **values: Any) -> None:
+        with self._begin() as tx:
+            state.save(tx, self.project_id, **values)
+        self.state.update(values)
+
+    def _sequence(self) -> int:
+        row = self.store.one(sa.select(tables.change_counter.c.seq))
+        return int(row["seq"]) if row else 0
+
+    def _now(self) -> str:
+        return self.mark or instants.now()
+
+
+class Stopped(MirrorError):
+    """The round was asked to end (SIGTERM) and did, after the current page."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path}: stopped after the current page; the next sync goes on from there"
+        )
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _latest_us(node: Mapping[str, Any]) -> int | None:
+    times = [instants.to_us(node.get(name)) for name in ("createdAt", "heartbeatAt", "updatedAt")]
+    return max((micros for micros in times if micros is not None), default=None)
+
+
+_COMPARED = (
+    ("displayName", "display_name"),
+    ("state", "state"),
+    ("group", "group"),
+    ("jobType", "job_type"),
+    ("notes", "notes"),
+    ("createdAt", "created_at"),
+    ("heartbeatAt", "heartbeat_at"),
+    ("updatedAt", "updated_at"),
+    ("sweepName", "sweep"),
+)
+
+
+def _differs(node: Mapping[str, Any], row: Row) -> bool:
+    """Whether a light row tells that the run was edited; only what the listing holds is compared."""
+    for sent, column in _COMPARED:
+        if sent in node:
+            value = node[sent]
+            if (None if value is None else escape(str(value))) != row[column]:
+                return True
+    user = node.get("user")
+    if user and "username" in user and user["username"] != row["username"]:
+        return True
+    if "tags" not in node:
+        return False
+    tags = [escape(str(tag)) for tag in node["tags"] or ()]
+    return tags != _tags(row["tags"])
+
+
+def _tags(value: Any) -> list[str]:
+    import json
+
+    return json.loads(value) if isinstance(value, str) else list(value or ())

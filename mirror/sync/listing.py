@@ -1,0 +1,82 @@
+"""What the engine asks of a server about one project, as values: Runs, Count, Sweeps → Answer.
+
+One `ask` is one HTTP request: several selections go as aliases in one GraphQL document. A combined
+document that the server refuses is sent again in parts, so that one bad selection does not void
+the others. Knows names of operations; the text and the wire are `mirror.remote`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mirror.errors import GraphQLError, NotFound
+from mirror.remote.client import Client
+from mirror.remote.operations import Count, Runs
+from mirror.remote.pages import Page, page_of
+
+__all__ = ["Answer", "Project"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request brought: the project as the server sees it now, pages and counts by alias."""
+
+    info: Mapping[str, Any]
+    pages: Mapping[str, Page] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    date: str | None = None
+
+
+class Project:
+    """One project of a server, by its path."""
+
+    def __init__(self, client: Client, entity: str, name: str) -> None:
+        self.client = client
+        self.entity = entity
+        self.name = name
+
+    @property
+    def path(self) -> str:
+        """`entity/name`."""
+        return f"{self.entity}/{self.name}"
+
+    def ask(self, selections: Mapping[str, Runs | Count], *, tries: int | None = None) -> Answer:
+        """Send the selections in one request. Raises NotFound when the project answers null."""
+        try:
+            return self._ask(selections, tries)
+        except GraphQLError:
+            if len(selections) < 2:
+                raise
+        parts = [self._ask({alias: selection}, tries) for alias, selection in selections.items()]
+        return Answer(
+            info=parts[0].info,
+            pages={alias: page for part in parts for alias, page in part.pages.items()},
+            counts={alias: count for part in parts for alias, count in part.counts.items()},
+            date=parts[0].date,
+        )
+
+    def _ask(self, selections: Mapping[str, Runs | Count], tries: int | None) -> Answer:
+        reply = self.client.combined(selections, tries=tries, entity=self.entity, project=self.name)
+        node = reply.data.get("project")
+        if node is None:
+            raise NotFound(
+                f"project {self.path!r}: the server has none of that name, or does not show it to "
+                "this key: check the spelling, and the key with `mirror doctor`",
+                operation="MirrorProject",
+            )
+        return Answer(
+            info=node,
+            pages={
+                alias: page_of(node.get(alias))
+                for alias, item in selections.items()
+                if isinstance(item, Runs)
+            },
+            counts={
+                alias: int(node.get(alias) or 0)
+                for alias, item in selections.items()
+                if isinstance(item, Count)
+            },
+            date=reply.date,
+        )
