@@ -15,7 +15,7 @@ from mirror.indexes import spelled
 from mirror.ingest import recount_keys
 from mirror.jsontext import Type
 from mirror.store import tables
-from mirror.store.store import Store
+from mirror.store.store import Row, Store
 
 __all__ = ["Key", "Keys", "keys", "recount"]
 
@@ -55,20 +55,11 @@ class Keys:
 def keys(store: Store, project_id: str, *, containing: str = "") -> Keys:
     """Return the keys of a project sorted by document and path, those that contain a text."""
     k, s = tables.run_keys.c, tables.sync_state.c
-    rows = store.rows(
-        sa.select(tables.run_keys)
-        .where(k.project_id == project_id, k.count > 0)
-        .order_by(k.document, k.path)
-    )
+    rows = store.rows(sa.select(tables.run_keys).where(k.project_id == project_id, k.count > 0))
+    places = {(row["document"], *orjson.loads(row["path"])): row for row in rows}
     found = [
-        Key(
-            field=spelled(row["document"], orjson.loads(row["path"])),
-            types=[name for bit, name in _NAMES if row["types"] & bit],
-            count=row["count"],
-            min=row["min"],
-            max=row["max"],
-        )
-        for row in rows
+        _key(document, path, row)
+        for (document, *path), row in sorted(places.items(), key=lambda item: item[0])
     ]
     state = store.one(
         sa.select(s.catalogue_open).where(s.project_id == project_id, s.stage == "runs")
@@ -76,6 +67,16 @@ def keys(store: Store, project_id: str, *, containing: str = "") -> Keys:
     return Keys(
         keys=[key for key in found if containing.casefold() in key.field.casefold()],
         complete=not (state and state["catalogue_open"]),
+    )
+
+
+def _key(document: str, path: list[str], row: Row) -> Key:
+    return Key(
+        field=spelled(document, path),
+        types=[name for bit, name in _NAMES if row["types"] & bit],
+        count=row["count"],
+        min=row["min"],
+        max=row["max"],
     )
 
 

@@ -52,6 +52,23 @@ class ProjectStatus:
     deleted_at: str | None
     """when the mirror found the project gone"""
 
+    @property
+    def note(self) -> str:
+        """What a reader should know, in a few words; empty where all is well."""
+        said = []
+        if self.deleted_at:
+            said.append(f"gone from the server since {self.deleted_at}")
+        elif not self.complete:
+            of = f" of {self.server_count:,}" if self.server_count else ""
+            said.append(f"first sync not ended: {self.runs:,}{of}")
+        if self.quarantined:
+            said.append(f"{self.quarantined:,} in quarantine")
+        if self.out_of_selection:
+            said.append(f"{self.out_of_selection:,} out of selection")
+        if self.missed:
+            said.append(f"{self.missed:,} edits found by reconcile only")
+        return ", ".join(said)
+
 
 @dataclass(frozen=True, slots=True)
 class SyncEntry:
@@ -64,6 +81,14 @@ class SyncEntry:
     outcome: str | None
     error: str | None
     report: Mapping[str, Any]
+
+    @property
+    def took(self) -> str:
+        """How long it took; empty while it runs, or if it was killed."""
+        if self.finished_at is None:
+            return ""
+        took_us = instants.parse(self.finished_at) - instants.parse(self.started_at)
+        return f"{took_us / 1_000_000:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)

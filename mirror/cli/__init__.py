@@ -1,0 +1,16 @@
+"""The command line: parses and prints. Each command calls one function that a script could call.
+
+Commands import what they need when they run, so that `mirror --help` is quick.
+"""
+
+from __future__ import annotations
+
+from mirror.cli import database, query, sync
+from mirror.cli.app import cli
+
+__all__ = ["cli", "database", "main", "query", "sync"]
+
+
+def main() -> None:
+    """Run the command line: the `mirror` of pyproject.toml."""
+    cli(prog_name="mirror")
