@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +28,11 @@ from mirror.remote.pages import Page, PageSize, entity_projects, project_sweeps
 from mirror.store import tables
 from mirror.store.store import Row, Store
 from mirror.sync import state
-from mirror.sync.listing import Answer, Project
+from mirror.sync.listing import Answer, Project, windows
 from mirror.sync.report import Event, ProjectReport
-from mirror.sync.walk import START, Window, advance, all_of
+from mirror.sync.walk import START, Window, all_of
 
-__all__ = ["ProjectSync", "Settings"]
+__all__ = ["ProjectSync", "Settings", "Stopped", "differs"]
 
 LIGHT_PAGE = 1000
 NEWEST_FIRST = 1000
@@ -342,7 +341,7 @@ class ProjectSync:
             row = held.get(name)
             if name in self.quarantined:
                 continue
-            if row is None or not row["live"] or _differs(node, row):
+            if row is None or not row["live"] or differs(node, row):
                 names.append(name)
                 if seen is not None and row is not None and row["live"]:
                     self._judge(node, row, seen)
@@ -611,28 +610,17 @@ class ProjectSync:
         light: int = LIGHT_PAGE,
         count: bool = False,
     ) -> Iterator[tuple[Page, Window, Window | None]]:
-        """Yield (page, its window, the next window) to the end; the next page is fetched meanwhile."""
-        with ThreadPoolExecutor(1, thread_name_prefix="mirror-fetch") as ahead:
-            next_window: Window | None = window
-            pending: Future[Page] | None = None
-            while next_window is not None:
-                here = next_window
-                page = (
-                    pending.result() if pending else self._page(here, base, documents, light, count)
-                )
-                count = False
-                next_window = advance(here, page.nodes, page.end_cursor, page.has_next)
-                pending = None
-                if next_window is not None:
-                    pending = ahead.submit(self._page, next_window, base, documents, light, False)
-                try:
-                    yield page, here, next_window
-                except GeneratorExit:
-                    if pending is not None:
-                        pending.cancel()
-                    raise
-                if self.stopping():
-                    raise Stopped(self.project.path)
+        """Yield (page, its window, the next window) to the end of a listing."""
+        first = [count]
+
+        def fetch(here: Window) -> Page:
+            counting, first[0] = first[0], False
+            return self._page(here, base, documents, light, counting)
+
+        for page, here, following in windows(fetch, window):
+            yield page, here, following
+            if self.stopping():
+                raise Stopped(self.project.path)
 
     def _page(
         self, window: Window, base: Mapping[str, Any], documents: bool, light: int, count: bool
@@ -818,7 +806,7 @@ _COMPARED = (
 )
 
 
-def _differs(node: Mapping[str, Any], row: Row) -> bool:
+def differs(node: Mapping[str, Any], row: Row) -> bool:
     """Whether a light row tells that the run was edited; only what the listing holds is compared."""
     for sent, column in _COMPARED:
         if sent in node:

@@ -7,7 +7,8 @@ the others. Knows names of operations; the text and the wire are `mirror.remote`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,9 @@ from mirror.errors import GraphQLError, NotFound
 from mirror.remote.client import Client
 from mirror.remote.operations import Count, Runs
 from mirror.remote.pages import Page, page_of
+from mirror.sync.walk import START, Window, advance
 
-__all__ = ["Answer", "Project"]
+__all__ = ["Answer", "Project", "windows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,23 @@ class Project:
             },
             date=reply.date,
         )
+
+
+def windows(
+    fetch: Callable[[Window], Page], window: Window = START
+) -> Iterator[tuple[Page, Window, Window | None]]:
+    """Yield (page, its window, the next window) until a listing ends.
+
+    The next page is fetched by a thread while the caller works on this one: which page is next
+    depends on what was listed, not on what is done with it.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="mirror-fetch") as ahead:
+        pending: Future[Page] = ahead.submit(fetch, window)
+        here: Window | None = window
+        while here is not None:
+            page = pending.result()
+            following = advance(here, page.nodes, page.end_cursor, page.has_next)
+            if following is not None:
+                pending = ahead.submit(fetch, following)
+            yield page, here, following
+            here = following

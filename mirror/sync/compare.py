@@ -1,0 +1,191 @@
+"""Compare the store with the server and say every difference; nothing is written.
+
+`verify` walks a light listing (names, times, tags …); `deep` reads the documents too and compares
+the texts byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from mirror import config as configuration
+from mirror.config import Config
+from mirror.errors import NotFound
+from mirror.ingest import DOCUMENT_FIELDS, project_key, stored_node
+from mirror.jsontext import escape, unescape
+from mirror.remote.operations import Count, Runs
+from mirror.remote.pages import Page
+from mirror.store import tables
+from mirror.store.store import Store
+from mirror.sync import state
+from mirror.sync.engine import LIGHT_PAGE, differs
+from mirror.sync.listing import Project, windows
+from mirror.sync.round import connect, open_store, targets_of, viewer
+from mirror.sync.walk import Window
+
+__all__ = ["Difference", "verify"]
+
+DEEP_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which the store and the server differ.
+
+    `kind`: missing (the server has it, the mirror not), extra (the mirror shows it, the server not),
+    stale (its fields differ), document (a text differs), count, quarantined. `severity` is info
+    where the mirror already knows and says so.
+    """
+
+    kind: Literal["missing", "extra", "stale", "document", "count", "quarantined", "project"]
+    path: str
+    name: str | None
+    severity: Literal["error", "warning", "info"]
+    detail: str
+
+
+def verify(
+    paths: Sequence[str] | str | None = None,
+    *,
+    deep: bool = False,
+    store: str | os.PathLike[str] | Store | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    config: str | os.PathLike[str] | Config | None = None,
+) -> list[Difference]:
+    """Return every difference between the store and the server; [] when they are equal.
+
+    `paths` as for `sync`; None means every project in the store. Raises RemoteError, StoreError.
+    """
+    settings = (
+        config
+        if isinstance(config, Config)
+        else configuration.resolve(
+            store=os.fspath(store) if isinstance(store, str | os.PathLike) else None,
+            base_url=base_url,
+            api_key=api_key,
+            config=config,
+        )
+    )
+    wanted = [paths] if isinstance(paths, str) else paths
+    found: list[Difference] = []
+    with open_store(settings, store) as opened, connect(settings) as client:
+        who = viewer(client)
+        failures: dict[str, str] = {}
+        if wanted is None:
+            targets = _held_projects(opened)
+        else:
+            targets = targets_of(client, settings, who, wanted, failures)
+        found += [
+            Difference("project", path, None, "error", text) for path, text in failures.items()
+        ]
+        for target in targets:
+            filters = settings.project_settings("/".join(target)).filters
+            found += _project(opened, Project(client, *target), filters, deep)
+    return found
+
+
+def _held_projects(store: Store) -> list[tuple[str, str]]:
+    c = tables.projects.c
+    rows = store.rows(
+        sa.select(c.entity, c.name).where(c.deleted_at.is_(None)).order_by(c.entity, c.name)
+    )
+    return [(unescape(row["entity"]), unescape(row["name"])) for row in rows]
+
+
+def _project(
+    store: Store, project: Project, filters: Mapping[str, Any], deep: bool
+) -> Iterator[Difference]:
+    try:
+        answer = project.ask({"total": Count(filters)})
+    except NotFound as error:
+        yield Difference("project", project.path, None, "error", str(error))
+        return
+    project_id = project_key(answer.info)
+    known = state.load(store, project_id)
+    if known["project_id"] is None:
+        detail = f"never synced: run `mirror sync {project.path}`"
+        yield Difference("project", project.path, None, "error", detail)
+        return
+    quarantined = state.quarantined(store, project_id)
+    for name, row in quarantined.items():
+        yield Difference("quarantined", project.path, name, "info", row["error"])
+
+    def fetch(window: Window) -> Page:
+        size = DEEP_PAGE if deep else LIGHT_PAGE
+        runs = Runs(window.filters(filters), first=size, after=window.after, light=not deep)
+        return project.ask({"page": runs}).pages["page"]
+
+    group: set[str] = set()
+    for page, here, following in windows(fetch):
+        yield from _page(store, project, project_id, page, quarantined, deep)
+        group |= {node["name"] for node in page.nodes}
+        if following is not None and following.start == here.start:
+            continue
+        end_us = None if following is None else following.start_us
+        held = state.names_between(store, project_id, here.start_us, end_us)
+        for name in sorted(held - group - quarantined.keys()):
+            yield Difference(
+                "extra", project.path, name, "error", "in the mirror, not in the server's listing"
+            )
+        group = set()
+    total = answer.counts["total"]
+    mirrored = state.live_count(store, project_id)
+    difference = total - mirrored
+    if difference != int(known["count_difference"] or 0):
+        detail = f"the server counts {total} runs, the mirror shows {mirrored}"
+        yield Difference("count", project.path, None, "warning", detail)
+    elif difference:
+        detail = f"{difference} runs are counted and not listed to this key"
+        yield Difference("count", project.path, None, "info", detail)
+
+
+def _page(
+    store: Store,
+    project: Project,
+    project_id: str,
+    page: Page,
+    quarantined: Mapping[str, Any],
+    deep: bool,
+) -> Iterator[Difference]:
+    names = [node["name"] for node in page.nodes]
+    held = state.stored(store, project_id, names)
+    texts = _texts(store, project_id, names) if deep else {}
+    for node in page.nodes:
+        name = node["name"]
+        row = held.get(name)
+        if name in quarantined:
+            continue
+        if row is None or not row["live"]:
+            yield Difference(
+                "missing", project.path, name, "error", "on the server, not in the mirror"
+            )
+        elif differs(node, row):
+            yield Difference(
+                "stale", project.path, name, "error", "tags, name, state or times differ"
+            )
+        elif deep:
+            mine = texts.get(name, {})
+            wrong = [field for field in DOCUMENT_FIELDS if mine.get(field) != node.get(field)]
+            if wrong:
+                detail = f"differs in {', '.join(wrong)}"
+                yield Difference("document", project.path, name, "error", detail)
+
+
+def _texts(store: Store, project_id: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    c = tables.runs.c
+    for start in range(0, len(names), 500):
+        some = [escape(name) for name in names[start : start + 500]]
+        rows = store.rows(
+            sa.select(c.name, tables.run_texts)
+            .join(tables.run_texts, tables.run_texts.c.run_key == c.run_key)
+            .where(c.project_id == project_id, c.name.in_(some))
+        )
+        found |= {unescape(row["name"]): stored_node(row) for row in rows}
+    return found

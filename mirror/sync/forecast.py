@@ -1,0 +1,156 @@
+"""`mirror sync --plan`: what a sync would cost, by asking the server and writing nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mirror import config as configuration
+from mirror import instants
+from mirror.config import Config
+from mirror.errors import MirrorError, StoreError
+from mirror.ingest import project_key
+from mirror.remote.client import Client
+from mirror.remote.operations import Count, Runs
+from mirror.store.store import Store
+from mirror.sync import state
+from mirror.sync.engine import LIGHT_PAGE, SMALL_PROJECT
+from mirror.sync.listing import Project
+from mirror.sync.round import connect, targets_of, viewer
+from mirror.sync.walk import all_of
+
+__all__ = ["Plan", "ProjectPlan", "plan"]
+
+SAMPLE = 20
+"""Documents read of a project to learn how large its runs are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPlan:
+    """What a sync of one project would read; bytes are response bodies after decompression."""
+
+    path: str
+    kind: str
+    runs: int
+    requests: int
+    bytes: int
+    server_count: int
+    mirrored: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a sync would read, project by project; `spent` is what asking has cost."""
+
+    projects: list[ProjectPlan] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    spent_requests: int = 0
+    spent_bytes: int = 0
+
+    @property
+    def runs(self) -> int:
+        """Runs whose documents would be read."""
+        return sum(project.runs for project in self.projects)
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests to come, the one for the viewer included."""
+        return 1 + sum(project.requests for project in self.projects)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to come."""
+        return sum(project.bytes for project in self.projects)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-ready values."""
+        return {**asdict(self), "runs": self.runs, "requests": self.requests, "bytes": self.bytes}
+
+
+def plan(
+    paths: Sequence[str] | str | None = None,
+    *,
+    store: str | os.PathLike[str] | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    config: str | os.PathLike[str] | Config | None = None,
+    full: bool = False,
+) -> Plan:
+    """Return what `sync` with the same arguments would read. Nothing is written, none is made."""
+    settings = (
+        config
+        if isinstance(config, Config)
+        else configuration.resolve(
+            store=None if store is None else os.fspath(store),
+            base_url=base_url,
+            api_key=api_key,
+            config=config,
+        )
+    )
+    wanted = [paths] if isinstance(paths, str) else paths
+    made = Plan()
+    with connect(settings) as client:
+        opened = _open_if_there(settings)
+        try:
+            who = viewer(client)
+            for target in targets_of(client, settings, who, wanted, made.failures):
+                try:
+                    made.projects.append(_project(client, opened, settings, target, full))
+                except MirrorError as error:
+                    made.failures["/".join(target)] = str(error)
+        finally:
+            if opened is not None:
+                opened.close()
+        made.spent_requests, made.spent_bytes = client.stats.requests, client.stats.bytes
+    return made
+
+
+def _open_if_there(settings: Config) -> Store | None:
+    try:
+        return Store.open(settings.store, read_only=True, journal_mode=settings.journal_mode)
+    except StoreError:
+        return None  # no store yet, or one that sync would migrate: then everything is to come
+
+
+def _project(
+    client: Client, store: Store | None, settings: Config, target: tuple[str, str], full: bool
+) -> ProjectPlan:
+    project = Project(client, *target)
+    filters = settings.project_settings(project.path).filters
+    before = client.stats.bytes
+    sample = Runs(filters, order="-created_at", first=SAMPLE)
+    answer = project.ask({"total": Count(filters), "sample": sample})
+    seen = len(answer.pages["sample"].nodes)
+    each = (client.stats.bytes - before) / seen if seen else 0.0
+    total = answer.counts["total"]
+    known = state.load(store, project_key(answer.info)) if store is not None else {}
+    mirrored = state.live_count(store, project_key(answer.info)) if store is not None else 0
+    if full or not known.get("walk_complete_at"):
+        left = total if full else max(0, total - mirrored)
+        pages = math.ceil(left / settings.sync.page_size) if left else 0
+        reconcile = math.ceil(total / LIGHT_PAGE) + 1 if full or total <= SMALL_PROJECT else 0
+        kind = "full" if full else "first"
+        return ProjectPlan(
+            project.path, kind, left, pages + reconcile + 4, int(left * each), total, mirrored
+        )
+    changed = _changed(project, filters, known, settings)
+    pages = math.ceil(changed / settings.sync.page_size)
+    walk = math.ceil(total / LIGHT_PAGE) + 2 if total != mirrored or total <= SMALL_PROJECT else 0
+    return ProjectPlan(
+        project.path, "incremental", changed, pages + walk + 3, int(changed * each), total, mirrored
+    )
+
+
+def _changed(
+    project: Project, filters: Mapping[str, Any], known: Mapping[str, Any], settings: Config
+) -> int:
+    """How many runs moved since the mark, as the server counts."""
+    micros = (instants.to_us(known["mark"]) or 0) - int(settings.sync.lag_s * 1_000_000)
+    moved = {"$gte": instants.from_us(max(0, micros))}
+    ways: list[dict[str, Any]] = [{"heartbeatAt": moved}, {"createdAt": moved}]
+    if known["updated_at_trust"] == "trusted":
+        ways.append({"updatedAt": moved})
+    return project.ask({"moved": Count(all_of(filters, {"$or": ways}))}).counts["moved"]
