@@ -42,6 +42,7 @@ __all__ = [
     "rebuild_runs",
     "recount_keys",
     "stored_node",
+    "tombstone_projects",
     "tombstone_runs",
     "tombstone_sweeps",
     "unwrap_config",
@@ -517,6 +518,17 @@ def tombstone_runs(
             .values(live=0)
         )
     return len(keys)
+
+
+def tombstone_projects(tx: Transaction, project_ids: Sequence[str], *, at: str) -> int:
+    """Mark projects gone; return how many. Their runs stay as they are."""
+    c = tables.projects.c
+    done = tx.execute(
+        sa.update(tables.projects)
+        .where(c.project_id.in_(project_ids), c.deleted_at.is_(None))
+        .values(deleted_at=at, seq=tx.seq)
+    )
+    return int(done.rowcount)
 
 
 def tombstone_sweeps(tx: Transaction, project_id: str, names: Sequence[str], *, at: str) -> int:

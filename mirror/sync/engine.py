@@ -100,6 +100,7 @@ class ProjectSync:
         self.settings = settings
         self.lease = lease
         self.mark = mark
+        self.dated = mark is not None
         self.emit = emit
         self.stopping = stopping
         self.report = ProjectReport(path=project.path)
@@ -117,7 +118,12 @@ class ProjectSync:
         first = self.state["walk_complete_at"] is None
         walked = resumed = False
         if self.settings.full and self.state["walk_started_mark"] is None:
-            self._save(walk_started_mark=self.mark, resume_created_at=None, resume_after=None)
+            self._save(
+                walk_started_mark=self.mark,
+                resume_created_at=None,
+                resume_after=None,
+                reconciled_at=None,
+            )
         if first or self.state["walk_started_mark"] is not None:
             resumed = self.state["resume_created_at"] is not None
             self._first_walk(answer, newest=first)
@@ -134,10 +140,9 @@ class ProjectSync:
             (self.project_id,) = ingest.ingest_projects(
                 tx, [answer.info], synced_at=self.mark or instants.now()
             )
-        if (
-            self.mark is None
-        ):  # a server without a Date header: its newest timestamp, never our clock
+        if not self.dated:  # no Date header: what the server last wrote, never our clock
             self.mark = answer.info.get("lastActive") or answer.info.get("createdAt")
+        self._displaced(answer)
         self.state = state.load(self.store, self.project_id)
         self.quarantined = state.quarantined(self.store, self.project_id)
         self.report.quarantined = sorted(self.quarantined)
@@ -190,14 +195,31 @@ class ProjectSync:
                     self.client, node.get("entityName") or self.project.entity, node["name"]
                 )
         with self._begin() as tx:
-            tx.execute(
-                sa.update(tables.projects)
-                .where(
-                    tables.projects.c.project_id.in_(wanted), tables.projects.c.deleted_at.is_(None)
-                )
-                .values(deleted_at=self.mark or instants.now(), seq=tx.seq)
-            )
+            ingest.tombstone_projects(tx, wanted, at=self._now())
         return None
+
+    def _displaced(self, answer: Answer) -> None:
+        """Another project held under this path was renamed, or is gone: find out which, once."""
+        c = tables.projects.c
+        others = {
+            row["project_id"]
+            for row in self.store.rows(
+                sa.select(c.project_id).where(
+                    c.entity == escape(answer.info["entityName"]),
+                    c.name == escape(answer.info["name"]),
+                    c.project_id != self.project_id,
+                    c.deleted_at.is_(None),
+                )
+            )
+        }
+        if not others:
+            return
+        listed = entity_projects(self.client, answer.info["entityName"])
+        renamed = [node for node in listed if ingest.project_key(node) in others]
+        gone = others - {ingest.project_key(node) for node in renamed}
+        with self._begin() as tx:
+            ingest.ingest_projects(tx, renamed, synced_at=self._now())
+            ingest.tombstone_projects(tx, sorted(gone), at=self._now())
 
     # -------------------------------------------------------------- first walk
 
@@ -218,7 +240,15 @@ class ProjectSync:
             self._check_group(here, after)
             done += len(page.nodes)
             self.emit(Event("page", self.project.path, "runs", done=min(done, total), total=total))
-        self._save(walk_complete_at=instants.now(), resume_created_at=None, resume_after=None)
+        # From here on the incremental pass is enough, even if this process ends now. A walk that
+        # was interrupted has seen its first part long ago: `reconciled_at` stays empty for it.
+        self._save(
+            walk_complete_at=instants.now(),
+            mark=self.state["walk_started_mark"],
+            walk_started_mark=None,
+            resume_created_at=None,
+            resume_after=None,
+        )
 
     def _newest_first(self) -> None:
         """Bring the newest runs first, so that the mirror is of use while the walk goes on.
@@ -263,15 +293,10 @@ class ProjectSync:
         held = state.names_between(self.store, self.project_id, here.start_us, end_us)
         if self.project.ask({"group": Count(group)}).counts["group"] <= len(held):
             return
-        rest = all_of(group, {"name": {"$nin": sorted(held)}})
-        while True:
-            page = self._documents_page(rest, "+created_at", self.page_size.value, None)
-            new = [node for node in page.nodes if node["name"] not in held]
-            if not new:
-                return
-            self._store(new)
-            held |= {node["name"] for node in new}
-            rest = all_of(group, {"name": {"$nin": sorted(held)}})
+        rest = all_of(self.settings.filters, {"createdAt": bounds} if bounds else None)
+        rest = all_of(rest, {"name": {"$nin": sorted(held)}})
+        for page, _here, _after in self._walk(START, rest, documents=True):
+            self._store(page.nodes)
 
     # -------------------------------------------------------------- incremental pass
 
@@ -309,14 +334,14 @@ class ProjectSync:
         return changed
 
     def _since(self) -> str:
-        """Where the pass looks back to: the mark, or the newest time held if that is earlier.
+        """Where the pass looks back to: `lag_s` before the mark, or the newest time held if earlier.
 
         The second is for a server whose Date header runs ahead of its own timestamps.
         """
-        mark = self.state["mark"] or self.state["walk_started_mark"] or self.mark
-        times = [instants.to_us(mark), state.newest_us(self.store, self.project_id)]
-        micros = min((time for time in times if time is not None), default=0)
-        return instants.from_us(max(0, micros - int(self.settings.lag_s * _SECOND_US)))
+        mark = instants.to_us(self.state["mark"] or self.mark) or 0
+        newest = state.newest_us(self.store, self.project_id)
+        since = mark - int(self.settings.lag_s * _SECOND_US)
+        return instants.from_us(max(0, since if newest is None else min(since, newest)))
 
     def _unsettled(self, node: Mapping[str, Any]) -> bool:
         """Whether equal times prove nothing: the run was last read in the second it moved in.
@@ -326,7 +351,7 @@ class ProjectSync:
         clock are left out, they would be read again for ever.
         """
         latest = _latest_us(node)
-        mark = instants.to_us(self.state["mark"] or self.state["walk_started_mark"] or self.mark)
+        mark = instants.to_us(self.state["mark"] or self.mark)
         now = instants.to_us(self.mark)
         if latest is None or mark is None or now is None:
             return False
@@ -502,13 +527,16 @@ class ProjectSync:
         elif walked:
             self._save(reconciled_at=instants.now(), count_difference=total - self._held())
         self._sweeps(answer, walked=walked)
-        mark = self.mark if not walked or resumed else self.state["walk_started_mark"]
+        mark = self.state["mark"] if walked and not resumed else self.mark
+        if not self.dated:
+            newest = state.newest_us(self.store, self.project_id)
+            mark = mark if newest is None else instants.from_us(newest)
         self.report.complete = True
         self.report.server_count = total
         self.report.synced_at = mark
         missed = int(self.state["missed"] or 0) + self.report.missed
         self._save(
-            mark=mark, synced_at=mark, walk_started_mark=None, server_count=total, missed=missed,
+            mark=mark, synced_at=mark, server_count=total, missed=missed,
             generation=ingest.GENERATION, last_error=None, last_error_at=None,
         )  # fmt: skip
 

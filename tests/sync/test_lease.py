@@ -24,7 +24,12 @@ def test_a_second_holder_is_told_who_holds_it_since_when(store):
 
 
 def test_a_lease_whose_holder_died_is_taken_over(store):
-    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    child = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     with store.begin() as tx:
         tx.execute(sa.update(tables.leases).values(
             owner="process gone", host=socket.gethostname(), pid=int(child.stdout),
@@ -36,7 +41,11 @@ def test_a_lease_whose_holder_died_is_taken_over(store):
 
 def test_a_lease_of_another_host_is_taken_over_once_its_heartbeat_is_old(store):
     with store.begin() as tx:
-        tx.execute(sa.update(tables.leases).values(owner="process 1", host="elsewhere", pid=1, heartbeat_at_us=1, token=3))
+        tx.execute(
+            sa.update(tables.leases).values(
+                owner="process 1", host="elsewhere", pid=1, heartbeat_at_us=1, token=3
+            )
+        )
     with lease.held(store) as token:
         assert token == 4
 
@@ -44,7 +53,14 @@ def test_a_lease_of_another_host_is_taken_over_once_its_heartbeat_is_old(store):
 def test_a_lost_lease_fails_the_next_commit_and_writes_nothing(store):
     with lease.held(store) as token:
         with store.begin() as tx:
-            tx.execute(sa.update(tables.leases).values(owner="process 9", host="elsewhere", token=token + 1))
-        with pytest.raises(StoreBusy, match="taken over by process 9"), store.begin(lease=token) as tx:
+            tx.execute(
+                sa.update(tables.leases).values(
+                    owner="process 9", host="elsewhere", token=token + 1
+                )
+            )
+        with (
+            pytest.raises(StoreBusy, match="taken over by process 9"),
+            store.begin(lease=token) as tx,
+        ):
             tx.set_meta("written", "yes")
         assert store.meta("written") is None

@@ -21,22 +21,47 @@ def runs(*times: str | None) -> list[dict[str, str | None]]:
         pytest.param(START, runs(), None, False, None, id="an empty project"),
         pytest.param(START, runs(T1, T2), "c", True, Window(T2), id="time moves the window on"),
         pytest.param(
-            Window(T1), runs(T1, T1, T2), "c", True, Window(T2), id="the group of the border comes again"
+            Window(T1),
+            runs(T1, T1, T2),
+            "c",
+            True,
+            Window(T2),
+            id="the group of the border comes again",
         ),
         pytest.param(
-            Window(T1), runs(T1, T1), "c2", True, Window(T1, "c2"), id="a page of one time goes on by cursor"
+            Window(T1),
+            runs(T1, T1),
+            "c2",
+            True,
+            Window(T1, "c2"),
+            id="a page of one time goes on by cursor",
         ),
         pytest.param(
-            Window(T1, "c2"), runs(T1, T1), "c3", True, Window(T1, "c3"), id="and on, inside the group"
+            Window(T1, "c2"),
+            runs(T1, T1),
+            "c3",
+            True,
+            Window(T1, "c3"),
+            id="and on, inside the group",
         ),
         pytest.param(
-            Window(T1, "c3"), runs(T1, T3), "c4", True, Window(T3), id="leaving the group drops the cursor"
+            Window(T1, "c3"),
+            runs(T1, T3),
+            "c4",
+            True,
+            Window(T3),
+            id="leaving the group drops the cursor",
         ),
         pytest.param(
             Window(T1), runs(), "c9", True, Window(T1, "c9"), id="an empty page with more behind it"
         ),
         pytest.param(
-            START, runs(T2, T1, T3), "c", True, Window(None, "c"), id="a page out of order goes by cursor"
+            START,
+            runs(T2, T1, T3),
+            "c",
+            True,
+            Window(None, "c"),
+            id="a page out of order goes by cursor",
         ),
         pytest.param(
             START, runs(None, T2), "c", True, Window(T2), id="a run without a time does not stop it"

@@ -1,0 +1,41 @@
+"""A world, its server, and a sync of it into a store of either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from worlds import KEY, PATH
+
+from mirror.config import resolve
+from mirror.sandbox import Server, World
+from mirror.store.store import Store
+from mirror.sync import SyncReport, sync
+
+Mirror = Callable[..., SyncReport]
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.add_user("alice", key=KEY, entity="alice", teams=["team"])
+    made.add_project("team", "vision")
+    return made
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[Server]:
+    with Server(world, port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def mirror(server: Server, store: Store, tmp_path) -> Mirror:
+    """Run one sync of PATH into the store; keyword arguments go to `sync`."""
+    config = resolve(base_url=server.url, api_key=KEY, store="unused", environ={}, cwd=tmp_path)
+
+    def run(paths: Any = (PATH,), **options: Any) -> SyncReport:
+        return sync(list(paths), store=store, config=options.pop("config", config), **options)
+
+    return run
