@@ -15,7 +15,7 @@ import mirror
 PACKAGE = Path(mirror.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"errors", "paths", "config", "instants", "jsontext", "catalogue", "regex"}
+LEAVES = {"errors", "paths", "config", "settings", "instants", "jsontext", "catalogue", "regex"}
 EVERYTHING = {"*"}
 
 # part of the package → the parts it may import besides itself and the leaves
