@@ -122,9 +122,8 @@ class _Bars:
             values["completed"] = event.done
         if event.total is not None:
             values["total"] = event.total
-        requests = getattr(event, "requests", None)
-        if requests is not None:
-            values["requests"] = f"{requests:,} requests"
+        if event.requests is not None:
+            values["requests"] = f"{event.requests:,} requests"
         self._progress.update(task, **values)
         if event.kind in ("finished", "failed"):
             self._progress.update(task, visible=False)

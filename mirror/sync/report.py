@@ -32,7 +32,7 @@ EventKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened: `done` of `total` runs where both are known."""
+    """One thing that happened: `done` of `total` runs where both are known; `requests` of the round."""
 
     kind: EventKind
     path: str | None = None
@@ -40,6 +40,7 @@ class Event:
     done: int | None = None
     total: int | None = None
     message: str | None = None
+    requests: int | None = None
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mirror import config as configuration
@@ -99,7 +99,7 @@ def sync(
             store=opened,
             config=settings,
             token=token,
-            emit=emit,
+            emit=lambda event: emit(replace(event, requests=client.stats.requests)),
             stopping=stopping,
             flags={"reconcile": reconcile, "full": full, "yes": yes},
         )
