@@ -39,3 +39,20 @@ def mirror(server: Server, store: Store, tmp_path) -> Mirror:
         return sync(list(paths), store=store, config=options.pop("config", config), **options)
 
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole table of events runs in CI; by default, what differs most, and once PostgreSQL."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if (
+            callspec is None
+            or "test_events.py" not in item.nodeid
+            or "event" not in callspec.params
+        ):
+            continue
+        character, size = callspec.params["world"], callspec.params.get("size", 260)
+        sqlite = "sqlite" in callspec.id
+        kept = {"trustworthy": size == 30 or sqlite, "frozen": sqlite and size == 260}
+        if not kept.get(character, False):
+            item.add_marker(pytest.mark.slow)
