@@ -421,27 +421,42 @@ def _toml_message(error: Exception, text: str) -> tuple[str, int]:
 
 
 def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
-    """The line on which a key is set: the first whose text, with all above, parses and has it.
+    """The line on which a key is set.
 
-    Asking the parser itself is right for every spelling of TOML; it is slow and runs for messages.
+    Asks the parser itself, so it is right for every spelling of TOML: of the file's beginnings that
+    parse, the shortest one that has the key ends with it. Once there, the key stays: bisect.
     """
+    lines = text.splitlines(keepends=True)
+    low, high = 0, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        end, tree = _parsed(lines, middle, len(lines), step=1)
+        if _has(tree, keys):
+            high = middle
+        else:
+            low = end + 1
+    if not _has(_parsed(lines, low, len(lines), step=1)[1], keys):
+        return None
+    # A value may go on over lines: it begins after the last beginning that parses without it.
+    return _parsed(lines, low - 1, 0, step=-1)[0] + 1
+
+
+def _parsed(lines: list[str], start: int, stop: int, *, step: int) -> tuple[int, Any]:
+    """The first number of lines from `start` to `stop` that parses, and what it says."""
     import tomllib
 
-    lines = text.splitlines(keepends=True)
-    parsed_to = 0
-    for count in range(1, len(lines) + 1):
-        try:
-            tree: Any = tomllib.loads("".join(lines[:count]))
-        except tomllib.TOMLDecodeError:
-            continue
-        for key in keys:
-            tree = tree.get(key) if isinstance(tree, dict) else None
-            if tree is None:
-                break
-        else:
-            return parsed_to + 1
-        parsed_to = count
-    return None
+    for count in range(start, stop + step, step):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return count, tomllib.loads("".join(lines[:count]))
+    return stop, None
+
+
+def _has(tree: Any, keys: tuple[str, ...]) -> bool:
+    for key in keys:
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
 
 
 # ------------------------------------------------------------------ W&B's own files
@@ -510,17 +525,17 @@ def _netrc_key(base_url: str, place: _Place) -> tuple[str | None, str]:
         entries = netrc.netrc(path)
     except FileNotFoundError:
         return None, "none"
-    except (netrc.NetrcParseError, UnicodeDecodeError, OSError) as error:
-        # `error.msg` never quotes a password; str() of an OSError names the file only.
-        problem = (
-            f"line {error.lineno}" if isinstance(error, netrc.NetrcParseError) else "no permission"
-            if isinstance(error, PermissionError) else type(error).__name__
-        )  # fmt: skip
-        return None, f"none ({path} cannot be read: {problem})"
+    except netrc.NetrcParseError as error:  # its text may quote what it met: the key
+        return None, f"none ({path} cannot be read: line {error.lineno})"
+    except (UnicodeDecodeError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        return None, f"none ({path} cannot be read: {reason})"
     for host in _netrc_hosts(base_url):
         if host in entries.hosts:
             key = entries.hosts[host][2]
-            return (_clean_key(key, f"{path} ({host})"), f"{path} ({host})") if key else (None, f"none ({path} has no password for {host})")  # fmt: skip
+            if not key:
+                return None, f"none ({path} has no password for {host})"
+            return _clean_key(key, f"{path} ({host})"), f"{path} ({host})"
     return None, f"none ({path} has no entry for {urlsplit(base_url).netloc})"
 
 
