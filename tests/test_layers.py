@@ -22,7 +22,7 @@ EVERYTHING = {"*"}
 MAY_IMPORT: dict[str, set[str]] = {
     "store": set(),
     "ingest": {"store"},
-    "query": {"store.tables", "store.json"},
+    "query": {"store.tables", "store.json", "store.sql"},
     "plan": {"query", "store"},
     "reads": {"plan", "query", "store"},
     "explain": {"plan", "reads", "query", "store"},
@@ -77,7 +77,7 @@ MAY_USE: dict[str, tuple[str, ...]] = {
         "databases.py",
         "sync",
     ),
-    "sqlite3": ("store", "databases.py"),
+    "sqlite3": ("store", "databases.py", "doctor.py"),
     "starlette": ("sandbox",),
     "tomllib": ("config.py",),
     "uvicorn": ("sandbox",),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,9 +77,9 @@ def runs(
     mirror runs my-team/vision --filter @bad_runs.json --csv > bad.csv
     """
     how = one_of({"--count": count, "--ids": ids, "--json": as_json, "--jsonl": jsonl, "--csv": as_csv})  # fmt: skip
-    with asked(path, filters, order, store, config) as (query, project):
-        say_freshness(project, query)
-        _PRINTERS[how](query, _split(columns), limit)
+    with asked(path, filters, order, store, config) as question:
+        say_what_to_know(question)
+        _PRINTERS[how](question, _split(columns), limit)
 
 
 def _split(columns: str | None) -> list[str] | None:
@@ -89,57 +90,74 @@ def _split(columns: str | None) -> list[str] | None:
     return [part.strip().replace("\\,", ",") for part in parts if part.strip()]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question to a project. `aside` is the same one, but what it costs is not noted as use."""
+
+    query: RunQuery
+    aside: RunQuery
+    project: Project
+
+
+class WrongQuery(click.ClickException):
+    """A mistake in a filter or an order, shown in its place; a usage error like any other."""
+
+    exit_code = 2
+
+
 @contextlib.contextmanager
 def asked(
     path: str, filters: Filter | None, order: str | None, store: str | None, config: str | None
-) -> Iterator[tuple[RunQuery, Project]]:
-    """Open the store and yield the query with its project; a mistake in the filter is shown in place."""
+) -> Iterator[Asked]:
+    """Open the store and yield the question; a mistake in it becomes WrongQuery."""
     from mirror.explain import format_query_error
     from mirror.reads import RunQuery
 
     with opened(store, config) as mirrored:
         project = mirrored.project(path)
         value = None if filters is None else filters.value
+        ask = partial(RunQuery, mirrored.store, project.project_id, value, order)
         try:
-            query = RunQuery(mirrored.store, project.project_id, value, order, log=mirrored.log)
-            yield query, project
+            yield Asked(ask(log=mirrored.log), ask(), project)
         except QueryError as error:
-            text = None if filters is None else filters.text
-            raise click.UsageError(format_query_error(error, text)) from error
+            text = format_query_error(error, filters.text if filters else None)
+            raise WrongQuery(f"in this filter:\n{text}" if "\n" in text else text) from error
 
 
-def say_freshness(project: Project, query: RunQuery) -> None:
+def say_what_to_know(asked: Asked) -> None:
     """Say on standard error what the reader should know of the answer."""
     from mirror.explain import warnings
 
+    project = asked.project
     if project.deleted_at:
         click.echo(f"{project.path} is gone from the server since {project.deleted_at}", err=True)
     if not project.complete:
-        click.echo(f"{project.path}: its first sync has not ended, this is what is mirrored so far", err=True)  # fmt: skip
-    for warning in warnings(query):
+        text = "its first sync has not ended, this is what is mirrored so far"
+        click.echo(f"{project.path}: {text}", err=True)
+    for warning in warnings(asked.aside):
         click.echo(f"warning: {warning}", err=True)
 
 
-def _print_count(query: RunQuery, _columns: list[str] | None, _limit: int | None) -> None:
-    click.echo(str(query.count()))
+def _print_count(asked: Asked, _columns: list[str] | None, _limit: int | None) -> None:
+    click.echo(str(asked.query.count()))
 
 
-def _print_ids(query: RunQuery, _columns: list[str] | None, limit: int | None) -> None:
-    for name in query.names()[: limit or None]:
+def _print_ids(asked: Asked, _columns: list[str] | None, limit: int | None) -> None:
+    for name in asked.query.names()[: limit or None]:
         click.echo(json_text(name)[1:-1])
 
 
-def _print_json(query: RunQuery, columns: list[str] | None, limit: int | None) -> None:
+def _print_json(asked: Asked, columns: list[str] | None, limit: int | None) -> None:
     """Print a list that is written as it is read: memory stays flat whatever its length."""
     before = "[\n"
-    for row in _records(query, columns, limit):
+    for row in _records(asked.query, columns, limit):
         click.echo(before + json_text(row), nl=False)
         before = ",\n"
     click.echo("\n]" if before != "[\n" else "[]")
 
 
-def _print_jsonl(query: RunQuery, columns: list[str] | None, limit: int | None) -> None:
-    for row in _records(query, columns, limit):
+def _print_jsonl(asked: Asked, columns: list[str] | None, limit: int | None) -> None:
+    for row in _records(asked.query, columns, limit):
         click.echo(json_text(row))
 
 
@@ -151,17 +169,17 @@ def _records(
         yield dict(zip(names, values, strict=True))
 
 
-def _print_csv(query: RunQuery, columns: list[str] | None, limit: int | None) -> None:
+def _print_csv(asked: Asked, columns: list[str] | None, limit: int | None) -> None:
     names = columns or list(ALL_COLUMNS)
-    for line in csv_lines(names, query.columns(names, stop=limit or None)):
+    for line in csv_lines(names, asked.query.columns(names, stop=limit or None)):
         click.echo(line, nl=False)
 
 
-def _print_table(query: RunQuery, columns: list[str] | None, limit: int | None) -> None:
+def _print_table(asked: Asked, columns: list[str] | None, limit: int | None) -> None:
     names = columns or list(TABLE_COLUMNS)
     rows = TABLE_ROWS if limit is None else limit or None
-    print_table(names, query.columns(names, stop=rows), right=("duration",) if "duration" in names else ())  # fmt: skip
-    total = query.count()
+    print_table(names, asked.query.columns(names, stop=rows), right=("duration",) if "duration" in names else ())  # fmt: skip
+    total = asked.aside.count()
     if rows is not None and total > rows:
         click.echo(f"{rows} of {total:,} runs; --limit 0 shows all", err=True)
 
@@ -201,8 +219,8 @@ def explain(
     """
     from mirror.explain import explain as explained
 
-    with asked(path, filters, order, store, config) as (query, _):
-        found = asdict(explained(query))
+    with asked(path, filters, order, store, config) as question:
+        found = asdict(explained(question.aside))
     if as_json:
         click.echo(json_text(found, indent=True))
         return

@@ -55,7 +55,9 @@ def init(file: Path, force: bool) -> None:
 @click.option("--reconcile", is_flag=True, help="Compare every run with the server, not only what moved.")  # fmt: skip
 @click.option("--full", is_flag=True, help="Read every document again, too.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what a sync would cost; write nothing.")  # fmt: skip
-@click.option("--watch", is_flag=True, help="Go on for ever, a round every interval of mirror.toml.")
+@click.option(
+    "--watch", is_flag=True, help="Go on for ever, a round every interval of mirror.toml."
+)
 @click.option("--yes", is_flag=True, help="Mark runs as deleted even if many are missing.")
 @click.option("--history", is_flag=True, help="Refused: histories are not mirrored yet.")
 @click.option("--max-rps", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most so many requests a second.  [default: polite]")  # fmt: skip
