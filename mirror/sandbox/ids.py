@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 
 
 def global_id(*parts: object) -> str:
@@ -28,6 +29,6 @@ def cursor(offset: int) -> str:
 def offset_of(text: str) -> int | None:
     """Return the offset a cursor stands for; None if it is no cursor of ours."""
     parts = parts_of(text)
-    if len(parts) == 2 and parts[0] == "arrayconnection" and parts[1].isdecimal():
-        return int(parts[1])
+    if len(parts) in (2, 3) and parts[0] == "arrayconnection":
+        return int(parts[1]) if re.fullmatch(r"-1|[0-9]{1,15}", parts[1]) else None
     return None

@@ -142,6 +142,16 @@ class Project:
     run_queues: list[RunQueue] = field(default_factory=list)
     version: int = 0
     "Moves with every change of any run; answers are cached under it."
+    members_version: int = 0
+    "Moves when runs come, go, or change their place by creation time."
+    listings: Any = None
+    "Answers kept for the runs (a Listings), made at the first question."
+
+    def touch(self, *, members: bool = False) -> None:
+        """Note a change of the project's runs."""
+        self.version += 1
+        if members:
+            self.members_version += 1
 
     @property
     def id(self) -> str:

@@ -1,0 +1,174 @@
+"""GraphQL documents: parsed and validated once for each text, executed with graphql-core.
+
+Two schemas are built from one text. Documents are validated against the first; the second, by
+which they are executed, has an opaque leaf where `RunConnection.edges` stands, whose resolver
+completes the whole selection below it the fast way (`selection.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import resources
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLScalarType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    build_schema,
+    execute_sync,
+    parse,
+    validate,
+)
+
+from mirror.sandbox.selection import Resolver, Selections, field_value, typename
+
+FAST = ("RunConnection", "edges")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed text; `errors` are what validation found."""
+
+    node: DocumentNode | None
+    errors: tuple[GraphQLError, ...]
+
+    def operation(self, name: str | None) -> OperationDefinitionNode | None:
+        if self.node is None:
+            return None
+        for one in self.node.definitions:
+            if isinstance(one, OperationDefinitionNode) and (
+                not name or (one.name is not None and one.name.value == name)
+            ):
+                return one
+        return None
+
+    def fields(self, name: str | None) -> frozenset[str]:
+        """Return the fields at an operation's root, and those one below that have parts or arguments."""
+        operation = self.operation(name)
+        if operation is None or self.node is None:
+            return frozenset()
+        fragments = {
+            one.name.value: one
+            for one in self.node.definitions
+            if isinstance(one, FragmentDefinitionNode)
+        }
+        roots = selected(operation.selection_set, fragments)
+        below = [
+            field
+            for root in roots
+            if root.selection_set
+            for field in selected(root.selection_set, fragments)
+            if field.selection_set or field.arguments
+        ]
+        return frozenset(field.name.value for field in [*roots, *below])
+
+
+def selected(
+    selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]
+) -> list[FieldNode]:
+    """Return the fields of a selection set, those of its fragments included."""
+    found: list[FieldNode] = []
+    for node in selections.selections:
+        if isinstance(node, FieldNode):
+            found.append(node)
+        elif isinstance(node, InlineFragmentNode):
+            found += selected(node.selection_set, fragments)
+        elif isinstance(node, FragmentSpreadNode) and node.name.value in fragments:
+            found += selected(fragments[node.name.value].selection_set, fragments)
+    return found
+
+
+@cache
+def schema_text() -> str:
+    return resources.files("mirror.remote").joinpath("schema.graphql").read_text("utf-8")
+
+
+@cache
+def schema() -> GraphQLSchema:
+    """The schema documents are validated against."""
+    return build_schema(schema_text())
+
+
+@lru_cache(maxsize=1024)
+def document(text: str) -> Document:
+    """Parse and validate a text; a syntax error is among the errors."""
+    try:
+        node = parse(text)
+    except GraphQLError as error:
+        return Document(None, (error,))
+    return Document(node, tuple(validate(schema(), node)))
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])|(?<=[A-Z])([A-Z][a-z])", r"_\1\2", name).lower()
+
+
+class Executor:
+    """Executes documents with a table of resolvers: (type, field) → function(value, args, context).
+
+    Where the table has no entry, a field is the attribute of its name in snake_case, or the key of
+    its own name if the value is a dict.
+    """
+
+    def __init__(self, resolvers: Mapping[tuple[str, str], Resolver], *, fast: bool = True) -> None:
+        self._resolvers = resolvers
+        self._schema = build_schema(schema_text())
+        self._attributes: dict[tuple[str, str], str] = {}
+        for kind in list(self._schema.type_map.values()):
+            if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
+                for name, field in kind.fields.items():
+                    self._attributes[kind.name, name] = snake_case(name)
+                    field.resolve = self._resolver(kind.name, name)
+        if fast:
+            kind_name, name = FAST
+            kind = self._schema.type_map[kind_name]
+            assert isinstance(kind, GraphQLObjectType)
+            kind.fields[name].type = GraphQLNonNull(GraphQLScalarType("Edges"))
+            kind.fields[name].resolve = self._edges
+
+    def execute(
+        self, found: Document, variables: dict[str, Any], operation: str | None, context: Any
+    ) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+        """Return the data and the errors of a valid document."""
+        assert found.node is not None
+        result = execute_sync(
+            self._schema,
+            found.node,
+            context_value=context,
+            variable_values=variables,
+            operation_name=operation,
+            type_resolver=lambda value, _info, _kind: typename(value),
+        )
+        return result.data, result.errors or []
+
+    def _resolver(self, kind: str, name: str) -> Any:
+        resolve = self._resolvers.get((kind, name))
+        if resolve is not None:
+            return lambda value, info, **args: resolve(value, args, info.context)
+        attribute = self._attributes[kind, name]
+        return lambda value, _info, **_args: field_value(value, name, attribute)
+
+    def _edges(self, value: Any, info: GraphQLResolveInfo) -> Any:
+        """Complete everything below `edges`; its real type is in the validating schema."""
+        connection = schema().type_map[FAST[0]]
+        assert isinstance(connection, GraphQLObjectType)
+        selections = Selections(
+            schema(), self._resolvers, self._attributes,
+            info.fragments, info.variable_values, info.context,
+        )  # fmt: skip
+        kind = connection.fields[FAST[1]].type
+        return selections.getter(kind, list(info.field_nodes), "edges")(value.edges)
