@@ -208,7 +208,7 @@ class Client:
 
     def combined(
         self,
-        selections: Mapping[str, operations.Runs | operations.Count],
+        selections: Mapping[str, operations.Selection],
         *,
         tries: int | None = None,
         **variables: Any,

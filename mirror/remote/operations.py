@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-__all__ = ["OPTIONAL", "Count", "Runs", "combine", "document"]
+__all__ = ["OPTIONAL", "Count", "Runs", "Selection", "SweepPulse", "combine", "document"]
 
 OPTIONAL: frozenset[str] = frozenset(
     {
@@ -45,6 +45,16 @@ class Count:
     """How many runs a filter matches, as the server counts."""
 
     filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPulse:
+    """Whether a sweep is still there, its state and how many runs it has."""
+
+    name: str
+
+
+Selection = Runs | Count | SweepPulse
 
 
 @functools.cache
@@ -86,7 +96,7 @@ def _leave_out(text: str, without: frozenset[str]) -> str:
 
 
 def combine(
-    selections: Mapping[str, Runs | Count], without: frozenset[str] = frozenset()
+    selections: Mapping[str, Selection], without: frozenset[str] = frozenset()
 ) -> tuple[str, dict[str, Any]]:
     """Return one document asking a project for all selections, and its variables.
 
@@ -96,6 +106,9 @@ def combine(
     shape = tuple((alias, _kind(item)) for alias, item in selections.items())
     variables: dict[str, Any] = {}
     for alias, item in selections.items():
+        if isinstance(item, SweepPulse):
+            variables[f"{alias}Name"] = item.name
+            continue
         variables[f"{alias}Filters"] = json.dumps(item.filters or {}, ensure_ascii=False)
         if isinstance(item, Runs):
             variables[f"{alias}Order"] = item.order
@@ -104,7 +117,9 @@ def combine(
     return _combined(shape, without), variables
 
 
-def _kind(item: Runs | Count) -> str:
+def _kind(item: Selection) -> str:
+    if isinstance(item, SweepPulse):
+        return "sweep"
     if isinstance(item, Count):
         return "count"
     return "light" if item.light else "full"
@@ -114,6 +129,10 @@ def _kind(item: Runs | Count) -> str:
 def _combined(shape: tuple[tuple[str, str], ...], without: frozenset[str]) -> str:
     declared, fields = ["$project: String!", "$entity: String!"], []
     for alias, kind in shape:
+        if kind == "sweep":
+            declared.append(f"${alias}Name: String!")
+            fields.append(f"{alias}: sweep(sweepName: ${alias}Name) {{ name state runCount }}")
+            continue
         declared.append(f"${alias}Filters: JSONString")
         if kind == "count":
             fields.append(f"{alias}: runCount(filters: ${alias}Filters)")

@@ -23,7 +23,7 @@ from mirror import ingest, instants
 from mirror.errors import GraphQLError, MirrorError, NotFound, RemoteError, ServerFailed
 from mirror.jsontext import dumps, escape
 from mirror.remote.client import Client
-from mirror.remote.operations import Count, Runs
+from mirror.remote.operations import Count, Runs, Selection, SweepPulse
 from mirror.remote.pages import Page, PageSize, entity_projects, project_sweeps
 from mirror.store import tables
 from mirror.store.store import Row, Store
@@ -44,6 +44,8 @@ MISSING_SHARE, MISSING_FLOOR = 0.20, 5
 TRUST_DAYS = 7
 DOCUMENT_TRIES, SPLIT_TRIES = 3, 2
 """Pages of documents are given up sooner than listings: what follows is not an error but halves."""
+MAX_PULSES = 50
+"""Open sweeps whose state is asked along with an incremental pass; about 70 bytes each."""
 MAX_BARREN = 3
 """So many single runs failing in a row, none answering, is the server's trouble, not theirs."""
 
@@ -108,6 +110,7 @@ class ProjectSync:
         self.state: dict[str, Any] = {}
         self.page_size = PageSize(settings.page_size, maximum=settings.page_size_max)
         self.quarantined: dict[str, Row] = {}
+        self.pulses: Mapping[str, Mapping[str, Any] | None] = {}
 
     # -------------------------------------------------------------- the round
 
@@ -612,13 +615,26 @@ class ProjectSync:
                 ingest.tombstone_sweeps(tx, self.project_id, gone, at=self._now())
 
     def _sweeps_stand(self, answer: Answer, *, walked: bool) -> bool:
+        """Whether nothing says that a sweep moved: no run of one, no count, no open one's pulse."""
         held = state.live_sweeps(self.store, self.project_id)
         total = answer.info.get("totalSweeps")
         if total == 0 and not held:
             return True
-        if walked or self.report.kind != "incremental" or self.report.runs:
+        if walked or self.report.kind != "incremental" or self.report.runs or total != len(held):
             return False
-        return total == len(held) and not any(row["state"] in _OPEN_SWEEPS for row in held.values())
+        return all(
+            pulse is not None
+            and (pulse["state"], pulse["runCount"])
+            == (held[name]["state"], held[name]["run_count"])
+            for name, pulse in self.pulses.items()
+            if name in held
+        )
+
+    def _pulses_wanted(self) -> dict[str, SweepPulse]:
+        """The open sweeps held, to be asked for in a request that is sent anyway."""
+        held = state.live_sweeps(self.store, self.project_id)
+        names = [name for name, row in held.items() if row["state"] in _OPEN_SWEEPS][:MAX_PULSES]
+        return {f"sweep{number}": SweepPulse(name) for number, name in enumerate(names)}
 
     def _sweep_answers(self, name: str) -> bool:
         """A second look at a sweep that a listing lacked."""
@@ -656,14 +672,16 @@ class ProjectSync:
         filters = window.filters(base)
         if documents:
             return self._documents_page(filters, "+created_at", self.page_size.value, window.after)
-        selections: dict[str, Runs | Count] = {
+        selections: dict[str, Selection] = {
             "page": Runs(filters, order="+created_at", first=light, after=window.after, light=True)
         }
         if count:
             selections["total"] = Count(self.settings.filters)
+            selections |= self._pulses_wanted()
         answer = self.project.ask(selections)
         if count:
             self._counted = answer.counts["total"]
+            self.pulses = answer.sweeps
         return answer.pages["page"]
 
     def _documents_page(

@@ -14,7 +14,7 @@ from typing import Any
 
 from mirror.errors import GraphQLError, NotFound
 from mirror.remote.client import Client
-from mirror.remote.operations import Count, Runs
+from mirror.remote.operations import Count, Runs, Selection, SweepPulse
 from mirror.remote.pages import Page, page_of
 from mirror.sync.walk import START, Window, advance
 
@@ -23,11 +23,12 @@ __all__ = ["Answer", "Project", "windows"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request brought: the project as the server sees it now, pages and counts by alias."""
+    """What one request brought: the project, pages and counts by alias, sweeps by name."""
 
     info: Mapping[str, Any]
     pages: Mapping[str, Page] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    sweeps: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     date: str | None = None
 
 
@@ -44,7 +45,7 @@ class Project:
         """`entity/name`."""
         return f"{self.entity}/{self.name}"
 
-    def ask(self, selections: Mapping[str, Runs | Count], *, tries: int | None = None) -> Answer:
+    def ask(self, selections: Mapping[str, Selection], *, tries: int | None = None) -> Answer:
         """Send the selections in one request. Raises NotFound when the project answers null."""
         try:
             return self._ask(selections, tries)
@@ -56,10 +57,11 @@ class Project:
             info=parts[0].info,
             pages={alias: page for part in parts for alias, page in part.pages.items()},
             counts={alias: count for part in parts for alias, count in part.counts.items()},
+            sweeps={alias: sweep for part in parts for alias, sweep in part.sweeps.items()},
             date=parts[0].date,
         )
 
-    def _ask(self, selections: Mapping[str, Runs | Count], tries: int | None) -> Answer:
+    def _ask(self, selections: Mapping[str, Selection], tries: int | None) -> Answer:
         reply = self.client.combined(selections, tries=tries, entity=self.entity, project=self.name)
         node = reply.data.get("project")
         if node is None:
@@ -79,6 +81,11 @@ class Project:
                 alias: int(node.get(alias) or 0)
                 for alias, item in selections.items()
                 if isinstance(item, Count)
+            },
+            sweeps={
+                item.name: node.get(alias)
+                for alias, item in selections.items()
+                if isinstance(item, SweepPulse)
             },
             date=reply.date,
         )

@@ -122,7 +122,9 @@ def live_sweeps(store: Store, project_id: str) -> dict[str, Row]:
     """The sweeps held, by name."""
     c = tables.sweeps.c
     rows = store.rows(
-        sa.select(c.name, c.state).where(c.project_id == project_id, c.deleted_at.is_(None))
+        sa.select(c.name, c.state, c.run_count).where(
+            c.project_id == project_id, c.deleted_at.is_(None)
+        )
     )
     return {unescape(row["name"]): row for row in rows}
 
