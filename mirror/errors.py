@@ -16,12 +16,18 @@
     ├─ NotMirrored                       the store does not hold what was asked       (LookupError)
     │  └─ StaleError                     it does, but older than max_age
     ├─ OfflineError                      a write or a fetch, asked in offline mode
+    ├─ UsageError                        a member of `mirror.Api` used in a way it is not made for
+    │  └─ UnsupportedError               a member that mirror does not offer yet, or the server lacks
+    ├─ CommError                         what `wandb.Api` raises as its CommError; `.exc` is the cause
+    │  └─ AuthenticationError            the key was refused when somebody asked with it
+    ├─ RunNotFoundError                  the project has no such run                 (ValueError)
     └─ StoreError                        the database
        ├─ SchemaOutdated                 older or newer than this version
        └─ StoreBusy                      another process holds the lease or the lock
 
 Facts are attributes; the text is made in `__init__` and says what was asked, what was found and
-what to do.
+what to do. All of them pickle. What `mirror.Api` raises is also an error of wandb where wandb is
+loaded (`mirror.api.raising`).
 """
 
 from __future__ import annotations
@@ -30,6 +36,8 @@ from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
+    "AuthenticationError",
+    "CommError",
     "ConfigError",
     "Forbidden",
     "GraphQLError",
@@ -41,6 +49,7 @@ __all__ = [
     "QueryError",
     "RateLimited",
     "RemoteError",
+    "RunNotFoundError",
     "SchemaOutdated",
     "ServerFailed",
     "StaleError",
@@ -49,11 +58,25 @@ __all__ = [
     "StuckCursor",
     "Unauthorized",
     "Unreachable",
+    "UnsupportedError",
+    "UsageError",
 ]
 
 
 class MirrorError(Exception):
     """Anything mirror raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors make the text from facts; what is pickled is the text and the facts.
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[MirrorError], args: tuple[Any, ...], facts: dict[str, Any]) -> MirrorError:
+    """Make an error again from what it was pickled as."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class ConfigError(MirrorError):
@@ -145,9 +168,6 @@ class QueryError(MirrorError, ValueError):
         text = f"{path}: {problem}" if path else problem
         super().__init__(f"{text}; {hint}" if hint else text)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.problem, self.hint)
-
 
 class NotMirrored(MirrorError, LookupError):
     """The store does not hold what was asked; whether the server has it is not known."""
@@ -177,6 +197,37 @@ class StaleError(NotMirrored):
 
 class OfflineError(MirrorError):
     """Something that needs the server was asked in offline mode; nothing was sent."""
+
+
+class UsageError(MirrorError):
+    """A member of `mirror.Api` was used in a way it is not made for."""
+
+    def __init__(self, message: str, context: dict[str, Any] | None = None) -> None:
+        self.message = message
+        self.context = context or {}
+        super().__init__(message)
+
+
+class UnsupportedError(UsageError):
+    """The member is not offered by this version of mirror, or not by the server."""
+
+
+class CommError(MirrorError):
+    """A read of `mirror.Api` failed the way `wandb.Api` fails; `exc` is what happened underneath."""
+
+    def __init__(self, msg: str, exc: Exception | None = None) -> None:
+        self.message = msg
+        self.exc = exc
+        self.context: dict[str, Any] = {}
+        super().__init__(msg)
+
+
+class AuthenticationError(CommError):
+    """The server does not accept the API key that was used."""
+
+
+class RunNotFoundError(MirrorError, ValueError):
+    """The project has no run of that name."""
 
 
 class StoreError(MirrorError):

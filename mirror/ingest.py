@@ -35,6 +35,7 @@ __all__ = [
     "Ingested",
     "decode_global_id",
     "ingest_entity",
+    "ingest_objects",
     "ingest_projects",
     "ingest_runs",
     "ingest_sweeps",
@@ -653,3 +654,42 @@ def _json(value: Any) -> Any:
     Numbers past int64 are doubles here, whichever way jsonb spelled them.
     """
     return orjson.loads(value if isinstance(value, str) else json.dumps(value))
+
+
+# ------------------------------------------------------------------ objects read whole
+
+
+def ingest_objects(
+    tx: Transaction,
+    kind: str,
+    scope: str,
+    nodes: Mapping[str, Any],
+    *,
+    synced_at: str,
+    listing: Any = None,
+) -> None:
+    """Write objects of a kind by name; with `listing` (facts about the list) they are all there are.
+
+    Objects that a whole listing lacks are marked deleted; the listing itself is the row of name "".
+    """
+    rows = [
+        {
+            "kind": kind,
+            "scope": escape(scope),
+            "name": escape(name),
+            "position": position,
+            "node": pack(_dumps_node(node)),
+            "deleted_at": None,
+        }
+        | _stamp(tx, synced_at)
+        for position, (name, node) in enumerate(nodes.items())
+    ]
+    if listing is not None:
+        c = tables.objects.c
+        here = (c.kind == kind) & (c.scope == escape(scope)) & c.deleted_at.is_(None)
+        gone = sa.update(tables.objects).where(here).values(deleted_at=synced_at, seq=tx.seq)
+        tx.execute(gone)
+        marker = {"position": -1, "node": pack(_dumps_node(listing)), "deleted_at": None}
+        place = {"kind": kind, "scope": escape(scope), "name": ""}
+        rows.insert(0, place | marker | _stamp(tx, synced_at))
+    tx.upsert_all(tables.objects, rows)

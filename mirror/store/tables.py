@@ -35,6 +35,7 @@ __all__ = [
     "entities",
     "leases",
     "metadata",
+    "objects",
     "project_aliases",
     "projects",
     "quarantine",
@@ -356,4 +357,20 @@ query_log = Table(
     Column("uses", BigInteger, nullable=False),
     Column("total_ms", Double, nullable=False),
     Column("last_used_at", Text, nullable=False),
+)
+
+# ------------------------------------------------------------------ everything read rarely
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("kind", Text, primary_key=True, comment="view, team, file_list, …"),
+    Column("scope", _name(), primary_key=True, comment="project_id, entity or empty"),
+    Column("name", _name(), primary_key=True, comment="what it is asked by; empty: the listing"),
+    Column("position", Integer, nullable=False, comment="place in the server's listing"),
+    Column("node", LargeBinary, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("synced_at", Text, nullable=False),
+    Column("deleted_at", Text),
+    comment="objects that are read whole and never filtered",
 )
