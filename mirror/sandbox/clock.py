@@ -23,13 +23,19 @@ INSTANT: Final = re.compile(
 @lru_cache(maxsize=65536)
 def instant_us(text: str) -> int:
     """Return a time text as microseconds since 1970; no zone means UTC. Raises ValueError."""
+    if text[4:5] == text[7:8] == "-" and text[10:11] == "T" and text[19:] == "Z":
+        try:  # the server's own spelling, many times faster
+            return (datetime.fromisoformat(text) - EPOCH) // MICROSECOND
+        except ValueError:
+            pass
     found = INSTANT.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"not an ISO-8601 time: {text!r}")
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     moment = datetime(
-        *map(int, (year, month, day, hour or 0, minute or 0, second or 0)), tzinfo=UTC
-    )
+        int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
+        tzinfo=UTC,
+    )  # fmt: skip
     digits = (fraction or "").ljust(6, "0")[:6]
     return (moment - EPOCH) // MICROSECOND + int(digits) - zone_us(zone or "Z", text)
 

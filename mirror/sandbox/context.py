@@ -42,10 +42,10 @@ class Context:
         return [one for one in projects if self.world.visible(one, self.user)]
 
     def listings(self, project: Project) -> Listings:
-        found = project.listings
-        if found is None:
-            found = project.listings = Listings(project)
-        return found
+        if project.listings is None:
+            project.listings = Listings(project)
+        assert isinstance(project.listings, Listings)
+        return project.listings
 
     def runs(self, project: Project, filters: str | None, order: str | None) -> Sequence[Run]:
         """Return the runs of a project that a filter gives, in order. Raises Refused."""

@@ -162,7 +162,7 @@ class Executor:
         attribute = self._attributes[kind, name]
         return lambda value, _info, **_args: field_value(value, name, attribute)
 
-    def _edges(self, value: Any, info: GraphQLResolveInfo) -> Any:
+    def _edges(self, value: Any, info: GraphQLResolveInfo[Any]) -> Any:
         """Complete everything below `edges`; its real type is in the validating schema."""
         connection = schema().type_map[FAST[0]]
         assert isinstance(connection, GraphQLObjectType)

@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from mirror.sandbox.clock import instant_us, stamp, stamp_of_us
 from mirror.sandbox.objects import Project, Run, Sweep, User
-from mirror.sandbox.world import World, text_of, wrapped
+from mirror.sandbox.world import ADJECTIVES, NOUNS, World, text_of, wrapped
 
 ENDED: Final = ("finished", "failed", "crashed", "killed", "preempted")
 WEIGHTS: Final = (80, 8, 8, 3, 1)
 UNFINISHED: Final = ("running", "running", "pending", "preempting")
 PEOPLE: Final = ("amira", "benoit", "chiyo")
 TAGS: Final = ("baseline", "best", "debug", "paper", "ablation", "größe", "needs review")
+WORDS: Final = ADJECTIVES + NOUNS
 ALPHABET: Final = string.ascii_lowercase + string.digits
 
 
@@ -29,7 +30,7 @@ class GeneratedRun(Run):
 
     __slots__ = ("_config", "_summary")
 
-    @property  # type: ignore[override]
+    @property
     def config_text(self) -> str:
         return self._config or config_of(self.seed)
 
@@ -37,7 +38,7 @@ class GeneratedRun(Run):
     def config_text(self, text: str | None) -> None:
         self._config = text
 
-    @property  # type: ignore[override]
+    @property
     def summary_text(self) -> str:
         return self._summary or summary_of(self)
 
@@ -103,12 +104,6 @@ def made_up_run(
     )  # fmt: skip
 
 
-WORDS: Final = (
-    "amber brisk calm dusty eager fluent gentle hollow icy jolly aspen brook cloud dune ember "
-    "field grove hill inlet jungle"
-).split()
-
-
 def made_up_sweeps(
     world: World, project: Project, count: int, chance: random.Random, created: str
 ) -> list[Sweep]:
@@ -130,7 +125,7 @@ def made_up_sweeps(
                 display_name=f"sweep of {chance.choice(WORDS)}",
                 metric="val/loss",
                 state=chance.choice(("FINISHED", "FINISHED", "RUNNING", "CANCELED")),
-            )  # fmt: skip
+            )
         )
     return found
 

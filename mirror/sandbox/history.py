@@ -60,8 +60,8 @@ def between(lines: list[str], low: int | None, high: int | None) -> list[str]:
     """Return the rows whose step lies in [low, high)."""
     if low is None and high is None:
         return lines
-    low, high = low or 0, math.inf if high is None else high
-    return [line for line in lines if low <= step_of(line) < high]
+    first, end = low or 0, math.inf if high is None else high
+    return [line for line in lines if first <= step_of(line) < end]
 
 
 def step_of(line: str) -> int:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from operator import attrgetter, itemgetter
+from typing import Any, Final, TypeVar, cast
 
 from mirror.sandbox.clock import EPOCH, MICROSECOND, instant_us
 from mirror.sandbox.matcher import (
@@ -29,6 +30,7 @@ from mirror.sandbox.objects import Project, Run, RunDocument
 
 TIMES: Final = ("created_at", "heartbeat_at", "updated_at")
 KEPT: Final = 64
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,6 @@ class Listings:
         self._members_version = -1
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
         self._live: list[Run] = []
-        self._live_us: list[int] = []
 
     def runs(self, filters: str | None, order: str | None) -> Sequence[Run]:
         """Return the live runs that meet a filter, in order. Raises FilterError."""
@@ -172,7 +173,9 @@ class Listings:
             return self._window(plan, text, descending, len(keys) == 1)
         if plan.window is not None:
             rows = self._window(plan, f"+{plan.window}", False, True)
-            return self._keep(("w", filters, text), lambda: self._sorted(rows, text))
+            return self._keep(
+                ("window", filters, text), lambda: self._sorted(by_creation(rows), text)
+            )
         rows = self._ordered(plan, text)
         return leave(rows, plan.without)
 
@@ -194,13 +197,12 @@ class Listings:
         if self._members_version != self._project.members_version:
             self._members_version = self._project.members_version
             alive = (run for run in self._project.runs.values() if run.deleted_at is None)
-            self._live = sorted(alive, key=lambda run: (run.created_us, run.name))
-            self._live_us = [run.created_us for run in self._live]
+            self._live = by_creation(alive)
 
-    def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def _keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         if key in self._kept:
             self._kept.move_to_end(key)
-            return self._kept[key]
+            return cast(Kept, self._kept[key])
         self._kept[key] = made = make()
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -210,7 +212,8 @@ class Listings:
         named = dict.fromkeys(plan.names or ())
         runs = (self._project.runs.get(name) for name in named)
         found = [run for run in runs if run is not None and run.deleted_at is None]
-        return self._sorted([run for run in found if plan.test(RunDocument(run))], order)
+        found = [run for run in found if plan.test(RunDocument(run))]
+        return self._sorted(by_creation(found), order)
 
     def _base(self, plan: Plan) -> list[Run]:
         """Return the runs that meet the rest of a filter, oldest first."""
@@ -222,13 +225,15 @@ class Listings:
         )
 
     def _ordered(self, plan: Plan, order: str) -> list[Run]:
-        if order in ("+created_at", "+createdAt", "created_at", "createdAt"):
-            return self._base(plan)
         return self._keep(
             ("ordered", plan.rest, order), lambda: self._sorted(self._base(plan), order)
         )
 
     def _sorted(self, runs: Sequence[Run], order: str) -> list[Run]:
+        """Sort runs that stand in the order of creation."""
+        keys = order_keys(order)
+        if len(keys) == 1 and keys[0][0].root in TIMES:
+            return by_time(runs, keys[0][0].root, keys[0][1])
         return [one.run for one in compile_order(order)([RunDocument(run) for run in runs])]
 
     def _window(self, plan: Plan, order: str, descending: bool, only_key: bool) -> list[Run]:
@@ -250,11 +255,23 @@ class Listings:
 
     def _timed(self, runs: list[Run], name: str, descending: bool) -> tuple[list[Run], list[int]]:
         """Return the runs that have the time, and their times so that they ascend."""
-        if name == "created_at" and runs is self._live:
-            return runs, self._live_us
         sign = -1 if descending else 1
         timed = [run for run in runs if getattr(run, name) is not None]
         return timed, [sign * instant_us(getattr(run, name)) for run in timed]
+
+
+def by_creation(runs: Iterable[Run]) -> list[Run]:
+    return sorted(runs, key=lambda run: (run.created_us, run.name))
+
+
+def by_time(runs: Sequence[Run], name: str, descending: bool) -> list[Run]:
+    """Sort by one time, nulls last, keeping the order of ties; oldest first is how they stand."""
+    read, sign = attrgetter(name), -1 if descending else 1
+    if name == "created_at":
+        return sorted(runs, key=lambda run: -run.created_us) if descending else list(runs)
+    timed = [(sign * instant_us(text), run) for run in runs if (text := read(run)) is not None]
+    timed.sort(key=itemgetter(0))
+    return [run for _, run in timed] + [run for run in runs if read(run) is None]
 
 
 def leave(runs: list[Run], without: frozenset[str]) -> list[Run]:

@@ -17,7 +17,7 @@ from mirror.sandbox.selection import Resolver
 # ------------------------------------------------------------------------------- roots
 
 
-def viewer(_root: Any, args: Args, ctx: Context) -> User | None:
+def viewer(_root: Any, _args: Args, ctx: Context) -> User | None:
     return ctx.user
 
 

@@ -21,12 +21,14 @@ from mirror.sandbox.requests import RequestLog
 
 UpdatedAt = Literal["trustworthy", "unfilterable", "frozen"]
 UNSET: Final[Any] = object()
-ADJECTIVES: Final = "amber brisk calm dusty eager fluent gentle hollow icy jolly".split()
-NOUNS: Final = "aspen brook cloud dune ember field grove hill inlet jungle".split()
+ADJECTIVES: Final = ("amber", "brisk", "calm", "dusty", "eager", "fluent", "gentle", "hollow", "icy", "jolly")  # fmt: skip
+NOUNS: Final = ("aspen", "brook", "cloud", "dune", "ember", "field", "grove", "hill", "inlet", "jungle")  # fmt: skip
 EDITABLE: Final = frozenset(
-    "display_name notes tags group job_type host state commit user sweep exitcode stopped "
-    "system_metrics compute_seconds hidden created_at".split()
-)
+    {
+        "commit", "compute_seconds", "created_at", "display_name", "exitcode", "group", "hidden",
+        "host", "job_type", "notes", "state", "stopped", "sweep", "system_metrics", "tags", "user",
+    }
+)  # fmt: skip
 
 
 class World:
@@ -399,13 +401,18 @@ class World:
         self.faults.clear()
 
 
-FEATURES: Final = dict.fromkeys(
-    "SWEEPS_QUERY_FILTERING TOTAL_COUNT_IN_FILE_CONNECTION MARK_RUN_FILES_UPLOADED "
-    "QUERY_AUTOMATIONS_ON_ENTITY AUTOMATION_ENTITY_SCOPE AUTOMATION_EVENT_RUN_METRIC "
-    "AUTOMATION_EVENT_RUN_METRIC_CHANGE AUTOMATION_EVENT_RUN_STATE AUTOMATION_ACTION_NO_OP "
-    "FILESTREAM_GZIP".split(),
-    True,
-)
+FEATURES: Final = {
+    "AUTOMATION_ACTION_NO_OP": True,
+    "AUTOMATION_ENTITY_SCOPE": True,
+    "AUTOMATION_EVENT_RUN_METRIC": True,
+    "AUTOMATION_EVENT_RUN_METRIC_CHANGE": True,
+    "AUTOMATION_EVENT_RUN_STATE": True,
+    "FILESTREAM_GZIP": True,
+    "MARK_RUN_FILES_UPLOADED": True,
+    "QUERY_AUTOMATIONS_ON_ENTITY": True,
+    "SWEEPS_QUERY_FILTERING": True,
+    "TOTAL_COUNT_IN_FILE_CONNECTION": True,
+}
 
 
 def text_of(value: Any) -> str:

@@ -1,0 +1,36 @@
+"""`python -m mirror.sandbox`: serve a world with a generated project until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mirror.sandbox import Server, World, generate
+
+KEY = "sandbox-".ljust(40, "0")
+
+
+def main() -> None:
+    """Read the command line, fill a world and serve it."""
+    parser = argparse.ArgumentParser(prog="python -m mirror.sandbox", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8088, help="port; 0 takes a free one")
+    parser.add_argument("--runs", type=int, default=2000, help="runs of team/vision")
+    parser.add_argument("--seed", type=int, default=7, help="the same seed, the same runs")
+    parser.add_argument("--key", default=KEY, help="API key of the user alice")
+    parser.add_argument(
+        "--updated-at", default="trustworthy", choices=("trustworthy", "unfilterable", "frozen"),
+        help="the character of Run.updatedAt",
+    )  # fmt: skip
+    given = parser.parse_args()
+    world = World(updated_at=given.updated_at)
+    world.add_user("alice", key=given.key, teams=["team"])
+    generate(world, "team/vision", runs=given.runs, seed=given.seed)
+    server = Server(world, host=given.host, port=given.port)
+    sys.stdout.write(f"export WANDB_BASE_URL={server.url} WANDB_API_KEY={given.key}\n")
+    sys.stdout.flush()
+    server.run_forever()
+
+
+if __name__ == "__main__":
+    main()
