@@ -1,0 +1,70 @@
+"""What a script did, as plain values that can be compared: types, order and signs of zero included."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["outcome", "plain"]
+
+Script = Callable[[Any], Any]
+
+
+def outcome(script: Script, api: Any) -> Any:
+    """Return what a script answers, or what it raises, in a form that says all that callers can see."""
+    try:
+        return plain(script(api))
+    except Exception as error:  # noqa: BLE001 - whatever is raised is the thing compared
+        return raised(error)
+
+
+def raised(error: BaseException) -> tuple[Any, ...]:
+    """The catchable names of an error, its text, and the same of what `.exc` holds."""
+    inner = getattr(error, "exc", None)
+    return ("raised", catchable(error), str(error), None if inner is None else catchable(inner))
+
+
+_CAUGHT = (
+    "CommError", "AuthenticationError", "UsageError", "UnsupportedError", "RunNotFoundError",
+    "WandbApiFailedError", "ValueError", "KeyError", "IndexError", "TypeError", "AttributeError",
+)  # fmt: skip
+
+
+def catchable(error: BaseException) -> list[str]:
+    """Which of the classes that scripts name in `except` catch this error."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return [name for name in _CAUGHT if name in names]
+
+
+def plain(value: Any) -> Any:
+    """Return a value whose equality is equality of everything visible."""
+    if isinstance(value, bool | None):
+        return value
+    if isinstance(value, int | float | str):
+        return (type(value).__name__, repr(value))
+    if isinstance(value, Mapping):
+        return (type(value).__name__, [(plain(key), plain(item)) for key, item in value.items()])
+    if isinstance(value, list | tuple):
+        return (type(value).__name__, [plain(item) for item in value])
+    if isinstance(value, set | frozenset):
+        return (type(value).__name__, sorted(map(repr, value)))
+    if isinstance(value, datetime.datetime | os.PathLike):
+        return (type(value).__name__, str(value))
+    if isinstance(value, BaseException):
+        return raised(value)
+    return _object(value)
+
+
+def _object(value: Any) -> Any:
+    kind = type(value).__name__
+    if kind == "DataFrame":
+        return (kind, list(value.columns), [str(one) for one in value.dtypes], plain(value.values.tolist()))
+    if kind in ("HTTPSummary", "SummarySubDict"):
+        return (kind, plain(dict(value)))
+    if hasattr(value, "_attrs"):
+        return (kind, repr(value))
+    if kind == "dict_keys":
+        return plain(list(value))
+    return (kind, repr(value))

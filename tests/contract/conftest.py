@@ -1,0 +1,108 @@
+"""One sandbox, the real client against it, and `mirror.Api` offline over stores synced from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filled import EMPTY, HARD, KEY, MANY, filled
+
+from mirror.config import resolve
+from mirror.sandbox import Server, World
+from mirror.store.store import Store
+from mirror.sync import sync
+
+PATHS = [HARD, MANY, EMPTY]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The real client warns about much that is not ours to mend."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
+@pytest.fixture(scope="session")
+def judged_world() -> World:
+    return filled()
+
+
+@pytest.fixture(scope="session")
+def judged_server(judged_world: World) -> Iterator[Server]:
+    with Server(judged_world) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real(judged_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """`wandb.Api` itself, with nothing of the machine's own settings in sight."""
+    home = tmp_path_factory.mktemp("wandb")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "WANDB_BASE_URL": judged_server.url,
+            "WANDB_API_KEY": KEY,
+            "WANDB_CONFIG_DIR": str(home),
+            "WANDB_CACHE_DIR": str(home / "cache"),
+            "WANDB_DIR": str(home),
+            "WANDB_ERROR_REPORTING": "false",
+            "WANDB_SILENT": "true",
+            "HOME": str(home),
+        }.items():
+            patch.setenv(name, value)
+        for name in ("WANDB_ENTITY", "WANDB_PROJECT", "WANDB_MODE"):
+            patch.delenv(name, raising=False)
+        import wandb
+
+        yield wandb.Api(timeout=60)
+        wandb.teardown()
+
+
+@pytest.fixture(scope="session")
+def synced(
+    judged_server: Server, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], str]]:
+    """The URL of a store of an engine that mirrors every project of the world; made once."""
+    made: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def url_of(engine: str) -> str:
+            if engine not in made:
+                made[engine] = _new_store(engine, tmp_path_factory, request, stack)
+                config = resolve(
+                    store=made[engine], base_url=judged_server.url, api_key=KEY, environ={}, cwd="/"
+                )
+                report = sync(PATHS, config=config)
+                assert report.ok, report
+            return made[engine]
+
+        yield url_of
+
+
+def _new_store(
+    engine: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    stack: ExitStack,
+) -> str:
+    if engine == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('synced') / 'mirror.db'}"
+        Store.open(url, create=True, upgrade=True).close()
+        return url
+    from conftest import database  # type: ignore[attr-defined]
+
+    server = request.getfixturevalue("postgres_server")
+    template = request.getfixturevalue("postgres_template")
+    return stack.enter_context(database(server, template=template))
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def mirrored(request: pytest.FixtureRequest, synced: Callable[[str], str]) -> Any:
+    """`mirror.Api`, offline, once on each engine."""
+    import mirror
+
+    url = synced(request.param)
+    return mirror.Api(overrides={"entity": None}, store=url, mode="offline")
