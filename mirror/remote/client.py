@@ -1,13 +1,12 @@
 """The only door to a W&B server: `Client.execute` and `Client.request`.
 
-One concern a layer: pace (Budget) → send → classify → retry or raise. GraphQL hides faults in
-200 answers, so `classify` reads status and body; it is pure. What httpx raises is translated here,
-once. The API key is held by the httpx transport alone and never enters a message.
+One concern a layer: pace (`budget`) → send → classify (`answers`) → retry or raise. What httpx raises
+is translated here, once. The API key is held by the httpx transport and by one object without a
+repr, and is cut out of whatever the server says.
 """
 
 from __future__ import annotations
 
-import email.utils
 import ipaddress
 import json
 import random
@@ -16,9 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -35,12 +33,17 @@ from mirror.errors import (
     Unreachable,
 )
 from mirror.remote import operations
+from mirror.remote.answers import Wait, classify, server_date, unknown_fields
+from mirror.remote.budget import Budget
 
-__all__ = ["Budget", "Client", "Reply", "Stats", "Wait", "classify"]
+__all__ = ["Client", "Reply", "Stats"]
 
-NOT_RETRIED = frozenset({400, 401, 403, 404, 409, 410, 413, 422, 501})
 BACKOFF_S, BACKOFF_MAX_S = 0.5, 30.0
-TRIES, WAIT_MAX_S = 6, 180.0
+TRIES, RATE_TRIES, WAIT_MAX_S = 6, 12, 180.0
+"""At most so many tries of a request (more where the rate is limited), and so long a wait in all."""
+
+CONNECTIONS = 10
+"""Requests at a time, as W&B's own client limits itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +56,6 @@ class Reply:
     elapsed_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Come again: after `seconds` if the server said so, else after a back-off."""
-
-    error: RemoteError
-    seconds: float | None = None
-
-
 @dataclass(slots=True)
 class Stats:
     """What went over the wire since the client was made; bytes are after decompression."""
@@ -69,68 +64,6 @@ class Stats:
     bytes: int = 0
     retries: int = 0
     waited_s: float = 0.0
-
-
-class Budget:
-    """Paces requests, for all threads of a client together.
-
-    Without a word from the server: `rate` requests a second with a small burst. With RateLimit
-    headers (contract 1.40: Remaining of Limit, both scaled) the rate follows what is left, and at
-    zero the budget waits for the reset. `rate=None` does not pace.
-    """
-
-    BURST = 5.0
-
-    def __init__(
-        self,
-        rate: float | None = 1.0,
-        *,
-        sleep: Callable[[float], object] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._rate = rate
-        self._ceiling = rate
-        self._adaptive = rate is not None
-        self._sleep = sleep
-        self._clock = clock
-        self._tokens = self.BURST
-        self._at = clock()
-        self._blocked_until = 0.0
-        self._lock = threading.Lock()
-
-    @property
-    def rate(self) -> float | None:
-        """Requests a second at the moment; None: not paced."""
-        return self._rate
-
-    def acquire(self) -> float:
-        """Wait for a turn; return the seconds waited."""
-        with self._lock:
-            now = self._clock()
-            wait = max(0.0, self._blocked_until - now)
-            if self._rate is not None:
-                self._tokens = min(self.BURST, self._tokens + (now - self._at) * self._rate)
-                self._at = now
-                self._tokens -= 1
-                if self._tokens < 0:
-                    wait = max(wait, -self._tokens / self._rate)
-        if wait > 0:
-            self._sleep(wait)
-        return wait
-
-    def heard(self, headers: Mapping[str, str]) -> None:
-        """Adapt to the RateLimit headers of an answer."""
-        remaining = _float(headers.get("ratelimit-remaining"))
-        limit = _float(headers.get("ratelimit-limit")) or 1000.0
-        reset = _float(headers.get("ratelimit-reset"))
-        if remaining is None:
-            return
-        with self._lock:
-            if remaining <= 0 and reset:
-                self._blocked_until = self._clock() + min(reset, WAIT_MAX_S)
-            elif self._adaptive:
-                # From 1/s with little left to 10/s with all of it left.
-                self._rate = max(1.0, 10.0 * min(1.0, remaining / limit))
 
 
 class Client:
@@ -150,10 +83,11 @@ class Client:
         on_request: Callable[[Reply], object] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        """Open nothing yet. Without `max_rps` the pace is polite; on loopback there is none."""
         self.base_url = base_url.rstrip("/")
         self.stats = Stats()
         self.server_time: str | None = None
-        self._has_key = bool(api_key)
+        self._secret = _Secret(api_key)
         self._sleep = sleep
         self._tries = tries
         self._wait_max_s = wait_max_s
@@ -161,23 +95,20 @@ class Client:
         self._lock = threading.Lock()
         self._without: frozenset[str] = frozenset()
         self._timeout_s = timeout_s
-        if budget is None:
-            budget = Budget(max_rps or (None if _is_loopback(self.base_url) else 1.0), sleep=sleep)
-        self._budget = budget
-        try:
-            self._http = httpx.Client(
-                auth=httpx.BasicAuth("api", api_key) if api_key else None,
-                timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
-                headers={
-                    "User-Agent": f"mirror/{mirror.__version__}",
-                    "Content-Type": "application/json",
-                    "Accept": "application/json",
-                },
-                transport=transport,
-                limits=httpx.Limits(max_connections=10, max_keepalive_connections=10),
-            )
-        except (httpx.InvalidURL, ValueError, UnicodeError) as error:
-            raise Unreachable(f"{self.base_url!r} cannot be used: {type(error).__name__}") from None
+        loopback = _is_loopback(self.base_url)
+        self._budget = budget or _budget(max_rps, loopback, sleep)
+        self._http = httpx.Client(
+            auth=self._secret.auth(),
+            timeout=_timeout(timeout_s),
+            headers={
+                "User-Agent": f"mirror/{mirror.__version__}",
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+            },
+            transport=transport,
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+            trust_env=not loopback,  # no proxy leads to this machine
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -190,7 +121,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client {self.base_url} {'with a key' if self._has_key else 'without a key'}>"
+        return f"<Client {self.base_url} {'with a key' if self._secret else 'without a key'}>"
 
     # -------------------------------------------------------------- asking
 
@@ -222,13 +153,13 @@ class Client:
         return self._without_unknown(send)
 
     def _without_unknown(self, send: Callable[[frozenset[str]], Reply]) -> Reply:
-        """Send; on "Cannot query field X" and the like leave X out, for good, and send again."""
+        """Send; leave out, for good, optional fields that the server does not have or give, and send again."""
         while True:
             without = self._without
             try:
                 return send(without)
-            except GraphQLError as error:
-                unknown = _unknown_fields(error) & operations.OPTIONAL - without
+            except (GraphQLError, Forbidden) as error:
+                unknown = _to_leave_out(error) - without
                 if not unknown:
                     raise
                 with self._lock:
@@ -253,251 +184,153 @@ class Client:
         body = _encode(
             {"query": document, "variables": dict(variables or {}), "operationName": name}
         )
-        mutation = bool(re.match(r"\s*mutation\b", document))
-        return self._retrying(name or "query", body, tries or self._tries, mutation, timeout_s)
+        return self._retrying(name or "query", body, tries, _is_mutation(document), timeout_s)
 
     # -------------------------------------------------------------- pace, send, classify, retry
 
     def _retrying(
-        self, operation: str, body: bytes, tries: int, mutation: bool, timeout_s: float | None
+        self,
+        operation: str,
+        body: bytes,
+        tries: int | None,
+        mutation: bool,
+        timeout_s: float | None,
     ) -> Reply:
-        waited = 0.0
-        for attempt in range(1, tries + 1):
+        waited, attempt = 0.0, 0
+        while True:
+            attempt += 1
             outcome = self._attempt(operation, body, mutation, timeout_s)
             if isinstance(outcome, Reply):
                 return outcome
             if isinstance(outcome, RemoteError):
                 raise outcome
             wait = outcome.seconds if outcome.seconds is not None else _backoff_s(attempt)
-            if attempt == tries or waited + wait > self._wait_max_s:
+            patience = tries or (RATE_TRIES if _is_rate(outcome) else self._tries)
+            if attempt >= patience or waited + wait > self._wait_max_s:
                 raise _gave_up(outcome.error, attempt, wait)
             with self._lock:
                 self.stats.retries += 1
                 self.stats.waited_s += wait
             self._sleep(wait)
             waited += wait
-        raise AssertionError("tries is at least 1")
 
     def _attempt(
         self, operation: str, body: bytes, mutation: bool, timeout_s: float | None
     ) -> Reply | Wait | RemoteError:
+        """Ask once. Only what is safe to ask again comes back as Wait."""
         self._budget.acquire()
         began = time.monotonic()
         with self._lock:
             self.stats.requests += 1
         try:
-            with _translated(self.base_url, operation):
-                response = self._http.post(
-                    f"{self.base_url}/graphql",
-                    content=body,
-                    timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
-                )
-        except _Transient as error:
-            # A mutation that may have arrived is not sent again.
-            return error.as_remote() if mutation and error.arrived else Wait(error.as_remote())
-        except _Final as error:
-            return error.as_remote()
-        elapsed = time.monotonic() - began
-        outcome = classify(operation, response.status_code, response.headers, response.content)
-        self._heard(response, outcome, elapsed)
-        if isinstance(outcome, Wait) and mutation and response.status_code != 429:
-            return outcome.error
+            response = self._send(operation, body, timeout_s)
+        except _Fault as fault:
+            error = fault.as_remote()
+            again = fault.passing and not (mutation and fault.arrived)
+            return Wait(error) if again else error
+        outcome = self._meaning(operation, response)
+        self._heard(response, outcome)
         if isinstance(outcome, dict):
-            date = _date(response.headers)
-            reply = Reply(outcome, date, len(response.content), elapsed)
+            size, took = len(response.content), time.monotonic() - began
+            reply = Reply(outcome, server_date(response.headers), size, took)
             if self._on_request is not None:
                 self._on_request(reply)
             return reply
-        if isinstance(outcome, Unauthorized) and not self._has_key:
-            return _no_key(self.base_url)
+        if isinstance(outcome, Wait) and mutation and not _is_rate(outcome):
+            return outcome.error  # it may have been done: not a second time
         return outcome
 
-    def _heard(self, response: httpx.Response, outcome: object, _elapsed: float) -> None:
-        self._budget.heard(response.headers)
-        date = _date(response.headers)
+    def _send(self, operation: str, body: bytes, timeout_s: float | None) -> httpx.Response:
+        with _translated(self.base_url, operation):
+            return self._http.post(
+                f"{self.base_url}/graphql",
+                content=body,
+                timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else _timeout(timeout_s),
+            )
+
+    def _meaning(
+        self, operation: str, response: httpx.Response
+    ) -> dict[str, Any] | Wait | RemoteError:
+        outcome = classify(operation, response.status_code, response.headers, response.content)
+        if isinstance(outcome, dict):
+            return outcome
+        if isinstance(outcome, Unauthorized) and not self._secret:
+            return _no_key(self.base_url)
+        if self._secret.is_in(response):  # a server may quote the key that it refuses
+            headers, content = self._secret.cut_out(response)
+            return classify(operation, response.status_code, headers, content)
+        return outcome
+
+    def _heard(self, response: httpx.Response, outcome: object) -> None:
+        if isinstance(outcome, Wait) and _is_rate(outcome):
+            self._budget.silence(outcome.seconds or 0.0)
+        else:
+            self._budget.heard(response.headers)
+        date = server_date(response.headers)
         with self._lock:
             self.stats.bytes += len(response.content)
             if date is not None and not isinstance(outcome, RemoteError):
                 self.server_time = date
 
 
-# ------------------------------------------------------------------ classification (pure)
+class _Secret:
+    """The API key, where no repr, no traceback and no message finds it."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key or None
+
+    def __bool__(self) -> bool:
+        return self._key is not None
+
+    def __repr__(self) -> str:
+        return "<a key>" if self else "<no key>"
+
+    def auth(self) -> httpx.BasicAuth | None:
+        """The authorisation of requests: user `api`, the key as password."""
+        return httpx.BasicAuth("api", self._key) if self._key else None
+
+    def is_in(self, response: httpx.Response) -> bool:
+        """Whether an answer quotes the key, in its body or where it redirects to."""
+        if self._key is None:
+            return False
+        said = response.content + response.headers.get("location", "").encode()
+        return self._key.encode() in said
+
+    def cut_out(self, response: httpx.Response) -> tuple[dict[str, str], bytes]:
+        """The headers and the body of an answer, without the key."""
+        key = self._key or ""
+        headers = {name: text.replace(key, "…") for name, text in response.headers.items()}
+        return headers, response.content.replace(key.encode(), "…".encode())
 
 
-def classify(
-    operation: str, status: int, headers: Mapping[str, str], content: bytes
-) -> dict[str, Any] | Wait | RemoteError:
-    """Say what an answer means: its data, come again, or an error to raise (not raised here).
-
-    Reads all four error envelopes (contract 1.20), with any status.
-    """
-    body = _decode(content)
-    messages = _messages(body)
-    text = "; ".join(messages)
-    if status == 429:
-        return Wait(
-            RateLimited(f"{operation}: the server limits the rate (429)", operation=operation),
-            _retry_after_s(headers),
-        )
-    if status in (408, 425) or (status >= 500 and status not in NOT_RETRIED):
-        said = f": {text}" if text else ""
-        error = ServerFailed(
-            f"{operation}: the server failed ({status}){said}", operation=operation, status=status
-        )
-        return Wait(error, _retry_after_s(headers))
-    if status >= 400:
-        return _refused(operation, status, messages)
-    if 300 <= status < 400:
-        return Unreachable(
-            f"{operation}: the server redirects to {headers.get('location', 'elsewhere')!r}: "
-            "set base_url to the address of the API itself",
-            operation=operation,
-            status=status,
-        )
-    if not isinstance(body, dict):
-        return _unreadable(operation, status, headers, content)
-    if messages:
-        return _refused(operation, status, messages, body)
-    data = body.get("data")
-    if not isinstance(data, dict):
-        return _unreadable(operation, status, headers, content)
-    return data
+def _budget(max_rps: float | None, loopback: bool, sleep: Callable[[float], object]) -> Budget:
+    if max_rps is not None:
+        return Budget(max_rps, ceiling=max_rps, sleep=sleep)
+    return Budget(None, sleep=sleep) if loopback else Budget(sleep=sleep)
 
 
-def _refused(
-    operation: str, status: int, messages: list[str], body: dict[str, Any] | None = None
-) -> RemoteError:
-    text = "; ".join(messages)
-    said = f": {text}" if text else ""
-    low = text.lower()
-    if status == 401 or "not logged in" in low or "invalid api key" in low:
-        return Unauthorized(
-            f"{operation}: the server refused the API key ({status}){said}: check it at "
-            "<server>/authorize, and where it comes from with `mirror doctor`",
-            operation=operation,
-            status=status,
-        )
-    if status == 403 or "permission denied" in low or "forbidden" in low:
-        return Forbidden(
-            f"{operation}: the server does not let this key do that ({status}){said}",
-            operation=operation,
-            status=status,
-        )
-    error = GraphQLError(operation, messages or [f"HTTP {status}"], status=status)
-    error.fields = _error_fields(body)
-    return error
+def _timeout(seconds: float) -> httpx.Timeout:
+    # No limit on waiting for a connection of the pool: whoever holds one is limited.
+    return httpx.Timeout(seconds, connect=min(10.0, seconds), pool=None)
 
 
-def _unreadable(
-    operation: str, status: int, headers: Mapping[str, str], content: bytes
-) -> Wait | RemoteError:
-    kind = headers.get("content-type", "")
-    if "html" in kind or content.lstrip()[:1] == b"<":
-        return Unreachable(
-            f"{operation}: this address answers a web page, not the W&B API: set base_url to the "
-            "API's address, such as https://api.wandb.ai",
-            operation=operation,
-            status=status,
-        )
-    return Wait(
-        ServerFailed(
-            f"{operation}: the answer ({len(content)} bytes, status {status}) is not whole JSON",
-            operation=operation,
-            status=status,
-        )
-    )
+_REFUSABLE = frozenset({"access", "admin", "email", "teams"})
+"""Fields that some keys may not read; an error at any other field is not taken as "leave it out"."""
 
 
-def _decode(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        pass
-    try:  # lone surrogates and bare NaN: json reads what orjson refuses
-        return json.loads(content.decode("utf-8", "surrogatepass"), strict=False)
-    except ValueError:
-        return None
+def _to_leave_out(error: GraphQLError | Forbidden) -> frozenset[str]:
+    named = unknown_fields(error) if isinstance(error, GraphQLError) else frozenset()
+    return (named | error.fields & _REFUSABLE) & operations.OPTIONAL
 
 
-def _messages(body: Any) -> list[str]:
-    """The error messages of a body, in any of the envelopes of contract 1.20."""
-    if not isinstance(body, dict):
-        return []
-    found = body.get("errors") or ([body["error"]] if body.get("error") else [])
-    if isinstance(found, str | dict):
-        found = [found]
-    messages = []
-    for item in found:
-        message = item.get("message") if isinstance(item, dict) else item
-        messages.append(str(message or "error without a message"))
-    return messages
-
-
-def _error_fields(body: dict[str, Any] | None) -> frozenset[str]:
-    """Names of the fields at which errors arose, where the server says so (`path`)."""
-    names = set()
-    for item in (body or {}).get("errors") or []:
-        path = item.get("path") if isinstance(item, dict) else None
-        if path and isinstance(path[-1], str):
-            names.add(path[-1])
-    return frozenset(names)
-
-
-_UNKNOWN = re.compile(
-    r"""Cannot query field ["'](\w+)["']|Unknown argument ["'](\w+)["']|non-nullable field \w+\.(\w+)"""
-)
-
-
-def _unknown_fields(error: GraphQLError) -> frozenset[str]:
-    named = {
-        name for text in error.errors for match in _UNKNOWN.findall(text) for name in match if name
-    }
-    return frozenset(named) | error.fields
-
-
-# ------------------------------------------------------------------ time and numbers
+def _is_rate(outcome: Wait) -> bool:
+    return isinstance(outcome.error, RateLimited)
 
 
 def _backoff_s(attempt: int) -> float:
     return min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.25)
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks for: Retry-After (seconds or a date), then RateLimit-Reset."""
-    text = headers.get("retry-after")
-    if text:
-        seconds = _float(text)
-        if seconds is not None:
-            return max(0.0, seconds)
-        moment = _http_date(text)
-        if moment is not None:
-            now = _http_date(headers.get("date")) or datetime.now(UTC)
-            return max(0.0, (moment - now).total_seconds())
-    reset = _float(headers.get("ratelimit-reset"))
-    return None if reset is None else max(0.0, reset)
-
-
-def _float(text: str | None) -> float | None:
-    try:
-        value = float(text) if text else None
-    except ValueError:
-        return None
-    return value if value is None or abs(value) < 1e9 else None
-
-
-def _http_date(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _date(headers: Mapping[str, str]) -> str | None:
-    moment = _http_date(headers.get("date"))
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def _gave_up(error: RemoteError, tries: int, wait: float) -> RemoteError:
@@ -524,79 +357,63 @@ def _no_key(base_url: str) -> Unauthorized:
 
 
 @dataclass(eq=False)
-class _Transient(Exception):
-    """A fault worth another try; `arrived` when the server may have seen the request."""
+class _Fault(Exception):
+    """No answer. `passing`: another try may mend it; `arrived`: the server may have seen the request."""
 
-    kind: Literal["unreachable", "failed"]
     message: str
     operation: str
+    passing: bool = True
     arrived: bool = True
 
     def as_remote(self) -> RemoteError:
-        made = Unreachable if self.kind == "unreachable" else ServerFailed
+        """The error to raise: Unreachable where nothing can have arrived."""
+        made = ServerFailed if self.arrived else Unreachable
         return made(self.message, operation=self.operation)
-
-
-@dataclass(eq=False)
-class _Final(Exception):
-    """A fault that another try cannot mend."""
-
-    message: str
-    operation: str
-    cause: str = field(default="")
-
-    def as_remote(self) -> RemoteError:
-        return Unreachable(self.message, operation=self.operation)
 
 
 @contextmanager
 def _translated(base_url: str, operation: str) -> Iterator[None]:
     """Turn every exception of httpx into ours; `from None`, since theirs carry the request."""
-    host = urlsplit(base_url).netloc.rpartition("@")[2] or base_url
     try:
         yield
-    except httpx.ConnectError as error:
-        text = str(error)
-        if "CERTIFICATE" in text.upper() or "SSL" in text.upper():
-            raise _Final(
-                f"{host}: TLS failed ({text}): check base_url, the system's clock, and SSL_CERT_FILE "
-                "for a private certificate authority",
-                operation,
-            ) from None
-        raise _Transient(
-            "unreachable",
-            f"{host} cannot be reached ({text or 'connection failed'}): check the network and base_url",
-            operation,
-            arrived=False,
-        ) from None
-    except (httpx.ConnectTimeout, httpx.PoolTimeout):
-        raise _Transient(
-            "unreachable",
-            f"{host} cannot be reached (no connection in time): check the network and base_url",
-            operation,
-            arrived=False,
-        ) from None
-    except httpx.TimeoutException:
-        raise _Transient(
-            "failed", f"{operation}: {host} did not answer in time", operation
-        ) from None
     except (
-        httpx.UnsupportedProtocol,
+        httpx.HTTPError,
         httpx.InvalidURL,
-        httpx.TooManyRedirects,
         httpx.CookieConflict,
+        httpx.StreamError,
+        UnicodeError,
     ) as error:
-        raise _Final(f"base_url {base_url!r} cannot be used: {error}", operation) from None
-    except httpx.HTTPError as error:  # a connection that broke, a body that cannot be read
-        text = str(error) or type(error).__name__
-        raise _Transient(
-            "failed", f"{operation}: the connection to {host} broke ({text})", operation
-        ) from None
-    except (httpx.StreamError, RuntimeError) as error:
-        raise _Final(
-            f"{operation}: the request could not be sent ({type(error).__name__}: {error})",
-            operation,
-        ) from None
+        raise _fault(error, base_url, operation) from None
+    except RuntimeError as error:  # the client was closed
+        raise _Fault(f"{operation}: not sent: {error}", operation, passing=False, arrived=False) from None  # fmt: skip
+
+
+def _fault(error: Exception, base_url: str, operation: str) -> _Fault:
+    host = urlsplit(base_url).netloc.rpartition("@")[2] or base_url
+    said = str(error) or type(error).__name__
+    unseen = {"arrived": False}
+    if isinstance(error, httpx.ConnectError) and re.search(r"ssl|certificate|tls", said, re.I):
+        text = (
+            f"{host}: TLS failed ({said}): check base_url and this machine's clock; for a private "
+            "certificate authority set SSL_CERT_FILE"
+        )
+        return _Fault(text, operation, passing=False, **unseen)
+    if isinstance(error, httpx.ConnectError):
+        text = f"{host} cannot be reached ({said}): check the network and base_url"
+        return _Fault(text, operation, **unseen)
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        text = f"{host} cannot be reached (no connection in time): check the network and base_url"
+        return _Fault(text, operation, **unseen)
+    if isinstance(error, httpx.ProxyError):
+        text = f"{host}: the proxy refused ({said}): check HTTPS_PROXY and NO_PROXY"
+        return _Fault(text, operation, **unseen)
+    if isinstance(error, httpx.TimeoutException):
+        text = f"{operation}: {host} did not answer in time: ask for less at once, or raise timeout under [sync]"  # fmt: skip
+        return _Fault(text, operation)
+    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError | httpx.DecodingError):
+        return _Fault(f"{operation}: the connection to {host} broke ({said})", operation)
+    text = f"{operation}: base_url {base_url!r} cannot be used ({type(error).__name__}: {said})"
+    return _Fault(text, operation, passing=False, **unseen)
 
 
 def _is_loopback(base_url: str) -> bool:
@@ -609,9 +426,23 @@ def _is_loopback(base_url: str) -> bool:
         return False
 
 
+_IGNORED = re.compile(r'"""(?:\\"""|.)*?"""|"(?:\\.|[^"\\\n])*"|#[^\n]*', re.DOTALL)
+"""Strings and comments of a document; a brace or a keyword in them means nothing."""
+
+
 def _operation_name(document: str) -> str | None:
-    match = re.search(r"\b(?:query|mutation)\s+(\w+)", document)
+    match = re.search(r"\b(?:query|mutation)\s+(\w+)", _IGNORED.sub(" ", document))
     return match[1] if match else None
+
+
+def _is_mutation(document: str) -> bool:
+    """Whether a document holds a mutation, wherever in it."""
+    depth = 0
+    for token in re.findall(r"[{}]|\bmutation\b", _IGNORED.sub(" ", document)):
+        if token == "mutation" and depth == 0:
+            return True
+        depth += {"{": 1, "}": -1}.get(token, 0)
+    return False
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-__all__ = ["OPTIONAL", "Count", "Runs", "Selection", "SweepPulse", "combine", "document"]
+__all__ = ["OPTIONAL", "Count", "Runs", "Selection", "SweepPulse", "Sweeps", "combine", "document"]
 
 OPTIONAL: frozenset[str] = frozenset(
     {
@@ -54,7 +54,15 @@ class SweepPulse:
     name: str
 
 
-Selection = Runs | Count | SweepPulse
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """A page of sweeps, whole."""
+
+    first: int = 100
+    after: str | None = None
+
+
+Selection = Runs | Count | Sweeps | SweepPulse
 
 
 @functools.cache
@@ -109,6 +117,9 @@ def combine(
         if isinstance(item, SweepPulse):
             variables[f"{alias}Name"] = item.name
             continue
+        if isinstance(item, Sweeps):
+            variables |= {f"{alias}First": item.first, f"{alias}After": item.after}
+            continue
         variables[f"{alias}Filters"] = json.dumps(item.filters or {}, ensure_ascii=False)
         if isinstance(item, Runs):
             variables[f"{alias}Order"] = item.order
@@ -120,6 +131,8 @@ def combine(
 def _kind(item: Selection) -> str:
     if isinstance(item, SweepPulse):
         return "sweep"
+    if isinstance(item, Sweeps):
+        return "sweeps"
     if isinstance(item, Count):
         return "count"
     return "light" if item.light else "full"
@@ -132,6 +145,13 @@ def _combined(shape: tuple[tuple[str, str], ...], without: frozenset[str]) -> st
         if kind == "sweep":
             declared.append(f"${alias}Name: String!")
             fields.append(f"{alias}: sweep(sweepName: ${alias}Name) {{ name state runCount }}")
+            continue
+        if kind == "sweeps":
+            declared += [f"${alias}First: Int", f"${alias}After: String"]
+            fields.append(
+                f"{alias}: sweeps(first: ${alias}First, after: ${alias}After)"
+                " { edges { cursor node { ...SweepFields } } pageInfo { endCursor hasNextPage } }"
+            )
             continue
         declared.append(f"${alias}Filters: JSONString")
         if kind == "count":

@@ -13,7 +13,7 @@ from typing import Any
 from mirror.errors import NotFound, StuckCursor
 from mirror.remote.client import Client
 
-__all__ = ["Page", "PageSize", "connection", "entity_projects", "page_of", "project_sweeps"]
+__all__ = ["Page", "PageSize", "connection", "entity_projects", "page_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +78,6 @@ def connection(
 def entity_projects(client: Client, entity: str) -> Iterator[Mapping[str, Any]]:
     """Yield the projects of an entity that the key may see. Raises NotFound for an unknown one."""
     for page in connection(client, "MirrorEntityProjects", ["models"], entity=entity):
-        yield from page.nodes
-
-
-def project_sweeps(client: Client, entity: str, project: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the sweeps of a project."""
-    pages = connection(
-        client, "MirrorSweeps", ["project", "sweeps"], first=100, entity=entity, project=project
-    )
-    for page in pages:
         yield from page.nodes
 
 

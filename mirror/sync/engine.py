@@ -20,11 +20,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from mirror import ingest, instants
-from mirror.errors import GraphQLError, MirrorError, NotFound, RemoteError, ServerFailed
+from mirror.errors import (
+    GraphQLError,
+    MirrorError,
+    NotFound,
+    RemoteError,
+    ServerFailed,
+    StuckCursor,
+)
 from mirror.jsontext import dumps, escape
 from mirror.remote.client import Client
-from mirror.remote.operations import Count, Runs, Selection, SweepPulse
-from mirror.remote.pages import Page, PageSize, entity_projects, project_sweeps
+from mirror.remote.operations import Count, Runs, Selection, SweepPulse, Sweeps
+from mirror.remote.pages import Page, PageSize, entity_projects
 from mirror.store import tables
 from mirror.store.store import Row, Store
 from mirror.sync import state
@@ -111,6 +118,8 @@ class ProjectSync:
         self.page_size = PageSize(settings.page_size, maximum=settings.page_size_max)
         self.quarantined: dict[str, Row] = {}
         self.pulses: Mapping[str, Mapping[str, Any] | None] = {}
+        self.sweep_page: Page | None = None
+        self.counted: int | None = None
 
     # -------------------------------------------------------------- the round
 
@@ -131,9 +140,15 @@ class ProjectSync:
             resumed = self.state["resume_created_at"] is not None
             self._first_walk(answer, newest=first)
             walked = True
-        if not walked or resumed:
-            self._incremental()
-        self._finish(answer, walked=walked, resumed=resumed)
+        self._prove_updated_at()
+        due = self._reconcile_is_due(answer, walked=walked, resumed=resumed)
+        if not due:
+            if not walked:
+                self._incremental()
+            due = self._counts_disagree(walked=walked)
+        if due:
+            self._reconcile()
+        self._finish(answer, walked=walked, resumed=resumed, reconciled=due)
         return self.report
 
     def _open(self) -> Answer:
@@ -331,7 +346,7 @@ class ProjectSync:
             if some:
                 ways.append({"name": {"$in": some}})
             base = all_of(self.settings.filters, {"$or": ways})
-            for page, _here, _after in self._walk(START, base, documents=False, count=True):
+            for page, _here, _after in self._walk(START, base, extra=self._with_pulses):
                 changed += self._changed(page.nodes)
             ways = []
         return changed
@@ -402,15 +417,23 @@ class ProjectSync:
         """Compare a light listing of everything with the store, and mend every difference."""
         self.emit(Event("reconcile", self.project.path))
         began = self._sequence()
+        since_us = instants.to_us(self._since()) or 0
         seen = _Seen()
         missed = 0
-        for page, here, after in self._walk(
-            START, self.settings.filters, documents=False, light=LIGHT_PAGE
-        ):
+
+        def extra(first: bool) -> dict[str, Selection]:
+            # The last page's count is the one that belongs to what was listed.
+            total: dict[str, Selection] = {"total": Count(self.settings.filters)}
+            return total | {"sweeps": Sweeps()} if first else total
+
+        for page, here, after in self._walk(START, self.settings.filters, extra=extra):
             changed = self._changed(page.nodes, seen)
             wanted = set(changed)
+            # What a pass by times would not have found.
             missed += sum(
-                1 for node in page.nodes if node["name"] in wanted and not self._unsettled(node)
+                1
+                for node in page.nodes
+                if node["name"] in wanted and (_latest_us(node) or 0) < since_us
             )
             self._fetch(changed)
             self._note_missing(page, here, after, seen)
@@ -461,14 +484,12 @@ class ProjectSync:
     def _second_look(self, names: Sequence[str], began: int) -> list[str]:
         """Ask for the names themselves; return those truly gone, and deal with the others."""
         found: dict[str, Mapping[str, Any]] = {}
-        for page, _here, _after in self._walk(
-            START, {"name": {"$in": list(names)}}, documents=False, light=LIGHT_PAGE
-        ):
+        for page, _here, _after in self._walk(START, {"name": {"$in": list(names)}}):
             found |= {node["name"]: node for node in page.nodes}
         if self.settings.filters and found:
             selected: set[str] = set()
             base = all_of(self.settings.filters, {"name": {"$in": sorted(found)}})
-            for page, _here, _after in self._walk(START, base, documents=False, light=LIGHT_PAGE):
+            for page, _here, _after in self._walk(START, base):
                 selected |= {node["name"] for node in page.nodes}
             left = sorted(found.keys() - selected)
             with self._begin() as tx:
@@ -518,16 +539,10 @@ class ProjectSync:
 
     # -------------------------------------------------------------- the end of a round
 
-    def _finish(self, answer: Answer, *, walked: bool, resumed: bool) -> None:
-        """Decide whether to reconcile, prove `updatedAt`, save the mark."""
-        self._prove_updated_at()
+    def _finish(self, answer: Answer, *, walked: bool, resumed: bool, reconciled: bool) -> None:
+        """Read the sweeps if they moved, and save the mark: only now is the pass complete."""
         total = self._total()
-        if self._must_reconcile(total, walked=walked, resumed=resumed):
-            self._reconcile()
-            total = self._total(fresh=True)
-            held = self._held()
-            self._save(reconciled_at=instants.now(), count_difference=total - held)
-        elif walked:
+        if walked or reconciled:
             self._save(reconciled_at=instants.now(), count_difference=total - self._held())
         self._sweeps(answer, walked=walked)
         mark = self.state["mark"] if walked and not resumed else self.mark
@@ -543,14 +558,11 @@ class ProjectSync:
             generation=ingest.GENERATION, last_error=None, last_error_at=None,
         )  # fmt: skip
 
-    _counted: int | None = None
-
-    def _total(self, *, fresh: bool = False) -> int:
-        if fresh or self._counted is None:
-            self._counted = self.project.ask({"total": Count(self.settings.filters)}).counts[
-                "total"
-            ]
-        return self._counted
+    def _total(self) -> int:
+        """The server's count of the runs selected, as of the last listing that told it."""
+        if self.counted is None:
+            self.counted = self.project.ask({"total": Count(self.settings.filters)}).counts["total"]
+        return self.counted
 
     def _held(self) -> int:
         """Runs the server should count: those readers see, and the quarantined never delivered."""
@@ -560,18 +572,21 @@ class ProjectSync:
             1 for name in self.quarantined if name not in rows or not rows[name]["live"]
         )
 
-    def _must_reconcile(self, total: int, *, walked: bool, resumed: bool) -> bool:
+    def _reconcile_is_due(self, answer: Answer, *, walked: bool, resumed: bool) -> bool:
+        """Whether to compare everything, by what was asked, the project's size, or the schedule."""
         if self.settings.reconcile or self.settings.full or resumed:
             return True
-        if max(total, self._held()) <= SMALL_PROJECT:
-            return True
-        expected = 0 if walked else int(self.state["count_difference"] or 0)
-        if total - self._held() != expected:
+        if max(answer.counts["total"], self._held()) <= SMALL_PROJECT:
             return True
         if walked:
             return False
         last_us = instants.to_us(self.state["reconciled_at"]) or 0
         return time.time_ns() // 1000 - last_us >= self.settings.reconcile_every_s * _SECOND_US
+
+    def _counts_disagree(self, *, walked: bool) -> bool:
+        """Whether the server counts other runs than are held, beyond what a reconcile explained."""
+        expected = 0 if walked else int(self.state["count_difference"] or 0)
+        return self._total() - self._held() != expected
 
     def _prove_updated_at(self) -> None:
         """Once a week: does the server filter on `updatedAt` at all? Alone: a 400 would void more."""
@@ -599,8 +614,7 @@ class ProjectSync:
         """Read the sweeps again when something says they moved: their number, a run, an open one."""
         if self._sweeps_stand(answer, walked=walked):
             return
-        entity, name = self.project.entity, self.project.name
-        nodes = list(project_sweeps(self.client, entity, name))
+        nodes = list(self._all_sweeps())
         listed = {node["name"] for node in nodes}
         with self._begin() as tx:
             self.report.sweeps += ingest.ingest_sweeps(
@@ -614,13 +628,24 @@ class ProjectSync:
             with self._begin() as tx:
                 ingest.tombstone_sweeps(tx, self.project_id, gone, at=self._now())
 
+    def _all_sweeps(self) -> Iterator[Mapping[str, Any]]:
+        page = self.sweep_page or self.project.ask({"sweeps": Sweeps()}).pages["sweeps"]
+        yield from page.nodes
+        after = None
+        while page.has_next:
+            if not page.end_cursor or page.end_cursor == after:
+                raise StuckCursor(f"{self.project.path}: the listing of sweeps does not move on")
+            after = page.end_cursor
+            page = self.project.ask({"sweeps": Sweeps(after=after)}).pages["sweeps"]
+            yield from page.nodes
+
     def _sweeps_stand(self, answer: Answer, *, walked: bool) -> bool:
         """Whether nothing says that a sweep moved: no run of one, no count, no open one's pulse."""
         held = state.live_sweeps(self.store, self.project_id)
         total = answer.info.get("totalSweeps")
         if total == 0 and not held:
             return True
-        if walked or self.report.kind != "incremental" or self.report.runs or total != len(held):
+        if self.sweep_page is not None or walked or self.report.runs or total != len(held):
             return False
         return all(
             pulse is not None
@@ -630,11 +655,14 @@ class ProjectSync:
             if name in held
         )
 
-    def _pulses_wanted(self) -> dict[str, SweepPulse]:
-        """The open sweeps held, to be asked for in a request that is sent anyway."""
+    def _with_pulses(self, first: bool) -> dict[str, Selection]:
+        """The count, and the open sweeps held, asked for in a request that is sent anyway."""
+        if not first:
+            return {}
         held = state.live_sweeps(self.store, self.project_id)
         names = [name for name, row in held.items() if row["state"] in _OPEN_SWEEPS][:MAX_PULSES]
-        return {f"sweep{number}": SweepPulse(name) for number, name in enumerate(names)}
+        pulses = {f"sweep{number}": SweepPulse(name) for number, name in enumerate(names)}
+        return {"total": Count(self.settings.filters), **pulses}
 
     def _sweep_answers(self, name: str) -> bool:
         """A second look at a sweep that a listing lacked."""
@@ -650,38 +678,39 @@ class ProjectSync:
         window: Window,
         base: Mapping[str, Any],
         *,
-        documents: bool,
-        light: int = LIGHT_PAGE,
-        count: bool = False,
+        documents: bool = False,
+        extra: Callable[[bool], Mapping[str, Selection]] | None = None,
     ) -> Iterator[tuple[Page, Window, Window | None]]:
-        """Yield (page, its window, the next window) to the end of a listing."""
-        first = [count]
+        """Yield (page, its window, the next window) to the end of a listing.
+
+        `extra` says what else to ask in the same requests; it is told whether this is the first.
+        """
+        first = True
 
         def fetch(here: Window) -> Page:
-            counting, first[0] = first[0], False
-            return self._page(here, base, documents, light, counting)
+            nonlocal first
+            more = extra(first) if extra is not None else {}
+            first = False
+            filters = here.filters(base)
+            if documents:
+                size = self.page_size.value
+                return self._documents_page(filters, "+created_at", size, here.after)
+            return self._light_page(filters, here.after, more)
 
         for page, here, following in windows(fetch, window):
             yield page, here, following
             if self.stopping():
                 raise Stopped(self.project.path)
 
-    def _page(
-        self, window: Window, base: Mapping[str, Any], documents: bool, light: int, count: bool
+    def _light_page(
+        self, filters: Mapping[str, Any], after: str | None, more: Mapping[str, Selection]
     ) -> Page:
-        filters = window.filters(base)
-        if documents:
-            return self._documents_page(filters, "+created_at", self.page_size.value, window.after)
-        selections: dict[str, Selection] = {
-            "page": Runs(filters, order="+created_at", first=light, after=window.after, light=True)
-        }
-        if count:
-            selections["total"] = Count(self.settings.filters)
-            selections |= self._pulses_wanted()
-        answer = self.project.ask(selections)
-        if count:
-            self._counted = answer.counts["total"]
-            self.pulses = answer.sweeps
+        """One page of light rows, and what was asked along with it."""
+        runs = Runs(filters, order="+created_at", first=LIGHT_PAGE, after=after, light=True)
+        answer = self.project.ask({"page": runs, **more})
+        self.counted = answer.counts.get("total", self.counted)
+        self.sweep_page = answer.pages.get("sweeps", self.sweep_page)
+        self.pulses = {**self.pulses, **answer.sweeps}
         return answer.pages["page"]
 
     def _documents_page(

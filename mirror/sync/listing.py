@@ -14,7 +14,7 @@ from typing import Any
 
 from mirror.errors import GraphQLError, NotFound
 from mirror.remote.client import Client
-from mirror.remote.operations import Count, Runs, Selection, SweepPulse
+from mirror.remote.operations import Count, Runs, Selection, SweepPulse, Sweeps
 from mirror.remote.pages import Page, page_of
 from mirror.sync.walk import START, Window, advance
 
@@ -75,7 +75,7 @@ class Project:
             pages={
                 alias: page_of(node.get(alias))
                 for alias, item in selections.items()
-                if isinstance(item, Runs)
+                if isinstance(item, Runs | Sweeps)
             },
             counts={
                 alias: int(node.get(alias) or 0)
