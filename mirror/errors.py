@@ -10,6 +10,7 @@
     │  ├─ NotFound                       the server knows no such thing
     │  ├─ RateLimited                    429, and patience ran out
     │  ├─ ServerFailed                   5xx or an unreadable answer, after all tries
+    │  │  └─ TooLarge                    the server refuses so much at once
     │  ├─ GraphQLError                   the server refused the operation
     │  └─ StuckCursor                    a listing that does not move
     ├─ QueryError                        a filter or order string is wrong            (ValueError)
@@ -56,6 +57,7 @@ __all__ = [
     "StoreBusy",
     "StoreError",
     "StuckCursor",
+    "TooLarge",
     "Unauthorized",
     "Unreachable",
     "UnsupportedError",
@@ -92,13 +94,14 @@ class PathError(MirrorError, ValueError):
 
 
 class RemoteError(MirrorError):
-    """The W&B server did not give an answer that can be used."""
+    """The W&B server did not give an answer that can be used; `fields` says where, if it said so."""
 
     def __init__(
         self, message: str, *, operation: str | None = None, status: int | None = None
     ) -> None:
         self.operation = operation
         self.status = status
+        self.fields: frozenset[str] = frozenset()
         super().__init__(message)
 
 
@@ -132,8 +135,12 @@ class ServerFailed(RemoteError):
     """The server failed (5xx, dropped connection, unreadable body) on every try."""
 
 
+class TooLarge(ServerFailed):
+    """The server refuses to take or give so much at once: ask for less."""
+
+
 class GraphQLError(RemoteError):
-    """The server refused the operation; `errors` holds its messages, `fields` where they arose."""
+    """The server refused the operation; `errors` holds its messages."""
 
     def __init__(
         self,
@@ -143,7 +150,6 @@ class GraphQLError(RemoteError):
         status: int | None = None,
     ) -> None:
         self.errors = list(errors)
-        self.fields: frozenset[str] = frozenset()
         text = "; ".join(self.errors) or "no message"
         super().__init__(
             f"{operation}: the server answered: {text}", operation=operation, status=status
