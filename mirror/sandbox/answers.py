@@ -20,8 +20,10 @@ from mirror.sandbox.connections import Refused
 from mirror.sandbox.context import Context
 from mirror.sandbox.documents import Document, Executor, document
 from mirror.sandbox.faults import Fault, Poisoned
+from mirror.sandbox.mutations import MUTATIONS
 from mirror.sandbox.objects import User
 from mirror.sandbox.queries import QUERIES
+from mirror.sandbox.uploads import NotThere, download, stream, upload
 from mirror.sandbox.world import World
 
 
@@ -53,14 +55,42 @@ class Answer:
 
 @cache
 def executor() -> Executor:
-    return Executor(QUERIES)
+    return Executor(QUERIES | MUTATIONS)
 
 
 def respond(world: World, asked: Asked) -> Answer:
     """Answer a request."""
     if asked.path.split("?")[0].rstrip("/") == "/graphql":
         return graphql(world, asked)
+    if asked.path.startswith("/files/"):
+        return files(world, asked)
     return failed(404, "not found")
+
+
+def files(world: World, asked: Asked) -> Answer:
+    """Answer a request for a run's file stream or one of its files."""
+    streaming = asked.method == "POST"
+    operation = "file_stream" if streaming else "files"
+    with world.lock:
+        user = user_of(world, asked.headers)
+        faults = world.faults.strike(operation, ())
+        answer = struck(faults) or moved(world, asked, user, streaming)
+    answer.operation, answer.user = operation, user.username if user else None
+    return spoiled(answer, faults)
+
+
+def moved(world: World, asked: Asked, user: User | None, streaming: bool) -> Answer:
+    try:
+        if streaming:
+            return answered(200, stream(world, asked.path, asked.body, user))
+        if asked.method == "PUT":
+            upload(world, asked.path, asked.body, user)
+            return Answer(200)
+        file = download(world, asked.path, user)
+    except NotThere:
+        return failed(404, "not found")
+    kind = file.mimetype or "application/octet-stream"
+    return Answer(200, file.content, {"Content-Type": kind, "ETag": f'"{file.md5}"'})
 
 
 def user_of(world: World, headers: Mapping[str, str]) -> User | None:

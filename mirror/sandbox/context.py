@@ -10,8 +10,8 @@ from typing import Any
 from mirror.sandbox.connections import Page, Refused, page_of
 from mirror.sandbox.faults import Fault, Poisoned
 from mirror.sandbox.listing import Listings, parse_filters
-from mirror.sandbox.matcher import SPELLINGS, FilterError
-from mirror.sandbox.objects import Project, Run, User
+from mirror.sandbox.matcher import SPELLINGS, FilterError, compile_filter
+from mirror.sandbox.objects import Project, Run, RunDocument, User
 from mirror.sandbox.world import World
 
 Args = dict[str, Any]
@@ -60,6 +60,14 @@ class Context:
             return self.listings(project).count(filters)
         except FilterError as error:
             raise Refused(400, str(error)) from error
+
+    def matching(self, runs: Sequence[Run], filters: str | None) -> list[Run]:
+        """Return those of some runs that meet a filter, by the matcher alone. Raises Refused."""
+        try:
+            test = compile_filter(parse_filters(filters))
+        except FilterError as error:
+            raise Refused(400, str(error)) from error
+        return [run for run in runs if test(RunDocument(run))]
 
     def _updated_at(self, filters: str | None, order: str) -> tuple[str | None, str]:
         """Refuse or leave out `updatedAt` where this world does not filter by it."""

@@ -13,10 +13,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from mirror.sandbox.clock import instant_us, stamp, stamp_of_us
-from mirror.sandbox.objects import Project, Run, Sweep, User
+from mirror.sandbox.objects import ENDED, Project, Run, Sweep, User
 from mirror.sandbox.world import ADJECTIVES, NOUNS, World, text_of, wrapped
 
-ENDED: Final = ("finished", "failed", "crashed", "killed", "preempted")
 WEIGHTS: Final = (80, 8, 8, 3, 1)
 UNFINISHED: Final = ("running", "running", "pending", "preempting")
 PEOPLE: Final = ("amira", "benoit", "chiyo")

@@ -18,6 +18,7 @@ from mirror.sandbox.ids import global_id
 
 Role = str
 RUNNING: Final = ("running", "pending", "preempting")
+ENDED: Final = ("finished", "failed", "crashed", "killed", "preempted")
 
 
 @dataclass(slots=True, eq=False)

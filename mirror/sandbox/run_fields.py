@@ -77,9 +77,9 @@ def files(run: Run, args: Args, ctx: Context) -> Page:
     """List files; a name asked for that does not exist comes as one never uploaded (md5 "0")."""
     found = sorted(run.files.values(), key=lambda file: file.name)
     names, pattern = args.get("names"), args.get("pattern")
-    if names is not None:
+    if names:  # the client sends an empty list for all
         found = [run.files.get(name) or StoredFile(0, name) for name in names]
-    if pattern is not None:
+    if pattern:
         like = re.compile(like_pattern(pattern), re.DOTALL)
         found = [file for file in found if like.fullmatch(file.name)]
     shown = [file_node(run, file, ctx) for file in found]

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from mirror.sandbox.clock import Clock, instant_us, stamp, stamp_of_us
 from mirror.sandbox.faults import Faults
-from mirror.sandbox.objects import Entity, Organization, Project, Run, Sweep, User
+from mirror.sandbox.objects import Entity, Organization, Project, Run, Sweep, User, View
 from mirror.sandbox.requests import RequestLog
 
 UpdatedAt = Literal["trustworthy", "unfilterable", "frozen"]
@@ -235,6 +235,29 @@ class World:
             project.sweeps[name] = sweep
             project.touch()
             return sweep
+
+    def add_view(
+        self,
+        path: str,
+        display_name: str,
+        *,
+        type: str = "runs",
+        spec: str = '{"version":5,"blocks":[]}',
+        name: str | None = None,
+        user: str | None = None,
+        created_at: str | None = None,
+        **fields: Any,
+    ) -> View:
+        """Add a saved view; one of type "runs" is a report. `spec` is JSON text."""
+        with self.lock:
+            number, project, now = self.number(), self.projects[path], created_at or self.stamp()
+            view = View(
+                number, project, name or f"view{number}", display_name, type, spec, now,
+                user=self.users[user] if user else next(iter(self.users.values()), None),
+                updated_at=now, **fields,
+            )  # fmt: skip
+            project.views.append(view)
+            return view
 
     # ------------------------------------------------------------------------- runs
 
