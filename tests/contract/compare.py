@@ -13,7 +13,11 @@ Script = Callable[[Any], Any]
 
 
 def outcome(script: Script, api: Any) -> Any:
-    """Return what a script answers, or what it raises, in a form that says all that callers can see."""
+    """Return what a script answers, or what it raises, in a form that says all that callers can see.
+
+    Listings kept from other scripts are forgotten first.
+    """
+    api.flush()
     try:
         return plain(script(api))
     except Exception as error:  # noqa: BLE001 - whatever is raised is the thing compared
@@ -28,7 +32,7 @@ def raised(error: BaseException) -> tuple[Any, ...]:
 
 _CAUGHT = (
     "CommError", "AuthenticationError", "UsageError", "UnsupportedError", "RunNotFoundError",
-    "WandbApiFailedError", "ValueError", "KeyError", "IndexError", "TypeError", "AttributeError",
+    "WandbApiFailedError", "Error", "ValueError", "KeyError", "IndexError", "TypeError", "AttributeError",
 )  # fmt: skip
 
 
@@ -60,7 +64,12 @@ def plain(value: Any) -> Any:
 def _object(value: Any) -> Any:
     kind = type(value).__name__
     if kind == "DataFrame":
-        return (kind, list(value.columns), [str(one) for one in value.dtypes], plain(value.values.tolist()))
+        return (
+            kind,
+            list(value.columns),
+            [str(one) for one in value.dtypes],
+            plain(value.values.tolist()),
+        )
     if kind in ("HTTPSummary", "SummarySubDict"):
         return (kind, plain(dict(value)))
     if hasattr(value, "_attrs"):

@@ -106,3 +106,13 @@ def mirrored(request: pytest.FixtureRequest, synced: Callable[[str], str]) -> An
 
     url = synced(request.param)
     return mirror.Api(overrides={"entity": None}, store=url, mode="offline")
+
+
+@pytest.fixture(scope="session")
+def reading(mirrored: Any, judged_server: Server) -> Any:
+    """`mirror.Api` in its default mode over the same store: what is not held is asked for and kept."""
+    import mirror
+
+    return mirror.Api(
+        {"base_url": judged_server.url}, api_key=KEY, store=mirrored.store_url, mode="auto"
+    )

@@ -1,0 +1,63 @@
+"""One script, two clients: whatever a script can see of `wandb.Api` it sees of `mirror.Api`.
+
+The real client asks the sandbox; ours is offline over a store synced from it, on both engines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import catalogue
+import listings
+import pytest
+import through
+import values
+from compare import Script, outcome, plain
+from members import OBJECTS, members_of
+
+SCRIPTS: dict[str, Script] = {**values.SCRIPTS, **listings.SCRIPTS, **catalogue.SCRIPTS}
+
+_judged: dict[str, Any] = {}
+
+
+def judged(name: str, script: Script, real: Any) -> Any:
+    """What the real client does with a script; asked once for both engines."""
+    if name not in _judged:
+        _judged[name] = outcome(script, real)
+    return _judged[name]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_does_the_same_on_both(name: str, real: Any, mirrored: Any) -> None:
+    assert outcome(SCRIPTS[name], mirrored) == judged(name, SCRIPTS[name], real)
+
+
+@pytest.mark.parametrize("name", through.SCRIPTS)
+def test_what_needs_the_server_is_read_through_and_then_kept(
+    name: str, real: Any, reading: Any, mirrored: Any
+) -> None:
+    script = through.SCRIPTS[name]
+    expected = judged(name, script, real)
+    assert outcome(script, reading) == expected
+    assert outcome(script, mirrored) == expected  # offline now
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_member_of_an_object_answers_alike(name: str, real: Any, mirrored: Any) -> None:
+    theirs, ours = OBJECTS[name](real), OBJECTS[name](mirrored)
+    assert plain(ours) == plain(theirs)
+    differing = {}
+    for member in members_of(theirs):
+        wanted = outcome(lambda _api, m=member: _seen(getattr(theirs, m)), real)
+        found = outcome(lambda _api, m=member: _seen(getattr(ours, m)), mirrored)
+        if wanted != found:
+            differing[member] = (wanted, found)
+    assert not differing
+
+
+def _seen(value: Any) -> Any:
+    return "a method" if callable(value) and hasattr(value, "__func__") else value
+
+
+def test_the_catalogue_has_scripts_enough() -> None:
+    assert len(catalogue.SCRIPTS) >= 25
