@@ -22,7 +22,7 @@ from mirror.errors import ConfigError, MirrorError, StoreBusy, StoreError
 from mirror.remote.client import Client
 from mirror.status import Status, status
 from mirror.store.store import Store, file_system, parse_url
-from mirror.sync.round import connect, viewer
+from mirror.sync.round import viewer
 
 __all__ = ["Finding", "examine"]
 
@@ -95,7 +95,10 @@ def _server(settings: Config) -> Iterator[Finding]:
         yield Finding("key", "problem", f"no API key ({settings.key_source})", remedy)
         return
     yield Finding("key", "ok", f"from {settings.key_source}")
-    with connect(settings) as client:
+    # One try: who waits for a doctor wants to hear what is wrong, not to sit out a retry.
+    with Client(
+        settings.base_url, settings.api_key, timeout_s=settings.sync.timeout_s, tries=1
+    ) as client:
         began = time.monotonic()
         try:
             who = viewer(client)

@@ -46,10 +46,19 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of a project; `complete` is False where it has more than are worth listing."""
+    """The keys of a project, which has `runs` runs that readers see.
+
+    `complete` is False where there are more keys than are worth listing.
+    """
 
     keys: list[Key]
+    runs: int
     complete: bool
+
+    @property
+    def approximate(self) -> bool:
+        """Whether a count is known to be too high."""
+        return any(key.count > self.runs for key in self.keys)
 
 
 def keys(store: Store, project_id: str, *, containing: str = "") -> Keys:
@@ -64,7 +73,11 @@ def keys(store: Store, project_id: str, *, containing: str = "") -> Keys:
     state = store.one(
         sa.select(s.catalogue_open).where(s.project_id == project_id, s.stage == "runs")
     )
+    r = tables.runs.c
+    live = sa.select(sa.func.count().label("n")).where(r.project_id == project_id, r.live == 1)
+    counted = store.one(live)
     return Keys(
+        runs=int(counted["n"]) if counted else 0,
         keys=[key for key in found if containing.casefold() in key.field.casefold()],
         complete=not (state and state["catalogue_open"]),
     )

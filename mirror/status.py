@@ -126,7 +126,7 @@ def status(store: Store, *, path: str | None = None, syncs: int = 5) -> Status:
         found = [projects.find(store, entity, name)]
     counts = _Counts(store)
     return Status(
-        store=store.engine.url.render_as_string(hide_password=True),
+        store=str(store.path or store.engine.url.render_as_string(hide_password=True)),
         revision=store.revision() or HEAD,
         size_bytes=store.size_bytes(),
         holder=_said(lease) if lease else None,

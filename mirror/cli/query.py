@@ -277,6 +277,9 @@ def keys(
     )
     if not found.complete:
         click.echo("this project has too many keys: not all are listed", err=True)
+    if found.approximate:
+        text = "some were read twice and are counted twice; --exact counts again"
+        click.echo(f"{found.runs:,} runs; {text}", err=True)
 
 
 @cli.group()

@@ -330,9 +330,7 @@ class ProjectSync:
                 raise
             self._save(updated_at_trust="unfilterable", trust_checked_at=self._now())
             changed += self._moved(since, held, updated=False)
-        changed = list(dict.fromkeys(changed))
-        self.report.changed += len(changed)
-        self._fetch(changed)
+        self._fetch(list(dict.fromkeys(changed)))
 
     def _moved(self, since: str, held: Sequence[str], *, updated: bool) -> list[str]:
         """List what moved since a time, and the unfinished runs held; return what changed of it."""
@@ -386,8 +384,10 @@ class ProjectSync:
                 continue
             if row is None or not row["live"] or differs(node, row):
                 names.append(name)
-                if seen is not None and row is not None and row["live"]:
-                    self._judge(node, row, seen)
+                if row is not None and row["live"]:
+                    self.report.changed += 1
+                    if seen is not None:
+                        self._judge(node, row, seen)
             elif self._unsettled(node):
                 names.append(name)
             elif node.get("id") and node["id"] != row["id"]:

@@ -54,6 +54,7 @@ class ProjectReport:
     """documents read and written, twice-seen ones twice"""
     new: int = 0
     changed: int = 0
+    """runs held that were found to differ, and read again"""
     tombstoned: int = 0
     revived: int = 0
     out_of_selection: int = 0

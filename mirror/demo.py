@@ -1,0 +1,126 @@
+"""`mirror demo`: a server in a box, a real sync over HTTP into SQLite, and answers out of it.
+
+Everything is made for the occasion: the server on a free port of this machine, its project, the
+store. Nothing of the user's settings is read, no key is used, nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mirror import projects
+from mirror.config import Config, resolve
+from mirror.reads import RunQuery
+from mirror.sandbox import Server, World, generate
+from mirror.store.store import Store
+from mirror.sync import Event, SyncReport, sync
+
+__all__ = ["demo"]
+
+PATH = "team/vision"
+KEY = "demo-key".ljust(40, "0")
+
+Say = Callable[[str], object]
+
+QUESTIONS: tuple[tuple[str, Mapping[str, Any], str, tuple[str, ...]], ...] = (
+    (
+        "The best finished runs with a small learning rate",
+        {"state": "finished", "config.lr": {"$lt": 0.001}, "summary_metrics.val/acc": {"$gt": 0}},
+        "-summary_metrics.val/acc",
+        ("name", "config.lr", "config.optimizer.name", "summary_metrics.val/acc"),
+    ),
+    (
+        "Runs that crashed, or diverged to a loss of NaN (which W&B keeps as text)",
+        {"$or": [{"state": "crashed"}, {"summary_metrics.loss": "NaN"}]},
+        "-created_at",
+        ("name", "state", "summary_metrics.loss", "created_at"),
+    ),
+    (
+        "Tagged baseline, not with adam, a name that matches a pattern",
+        {
+            "tags": "baseline",
+            "config.optimizer.name": {"$ne": "adam"},
+            "display_name": {"$regex": "^[a-m].*-[0-9]+$"},
+        },
+        "+created_at",
+        ("name", "display_name", "config.optimizer.name", "tags"),
+    ),
+)
+
+
+def demo(
+    folder: Path, *, runs: int, say: Say, table: Callable[..., object], on_event: Callable[[Event], None]
+) -> Path:  # fmt: skip
+    """Run the demonstration in a folder; return the path of the store it leaves there.
+
+    `say` prints a line, `table(names, rows)` a table; `on_event` follows the syncs.
+    """
+    store = folder / "mirror.db"
+    with _server(runs) as (server, world):
+        say(f"A W&B server in a box: {server.url}, project {PATH} with {runs:,} runs.\n")
+        settings = resolve(store=store, base_url=server.url, api_key=KEY, environ={}, cwd=folder)
+        say(f"$ mirror sync {PATH}")
+        say(_told(_sync(settings, on_event)))
+        _answer(store, say, table)
+        say("Nothing happened on the server since. The same again:\n")
+        say(f"$ mirror sync {PATH}")
+        say(_told(_sync(settings, on_event)))
+        say(f"Now somebody {_change(world)}.\n")
+        say(f"$ mirror sync --reconcile {PATH}")
+        say(_told(_sync(settings, on_event, reconcile=True)))
+    return store
+
+
+@contextmanager
+def _server(runs: int) -> Iterator[tuple[Server, World]]:
+    world = World()
+    world.add_user("alice", key=KEY, teams=["team"])
+    generate(world, PATH, runs=runs)
+    with Server(world) as server:
+        yield server, world
+
+
+def _sync(
+    settings: Config, on_event: Callable[[Event], None], *, reconcile: bool = False
+) -> SyncReport:
+    return sync([PATH], config=settings, reconcile=reconcile, on_event=on_event)
+
+
+def _told(report: SyncReport) -> str:
+    names = {"new": "new", "changed": "edited", "tombstoned": "deleted"}
+    found = {said: report.counts[name] for name, said in names.items() if report.counts[name]}
+    what = ", ".join(f"{count:,} {said}" for said, count in found.items()) or "nothing new"
+    cost = f"{report.requests} requests, {report.bytes / 1000:,.0f} KB, {report.elapsed_s:.1f} s"
+    return f"{what}: {cost}\n"
+
+
+def _answer(path: Path, say: Say, table: Callable[..., object]) -> None:
+    with Store.open(path) as store:
+        entity, _, name = PATH.partition("/")
+        project = projects.find(store, entity, name)
+        for title, filters, order, columns in QUESTIONS:
+            query = RunQuery(store, project.project_id, filters, order)
+            began = time.perf_counter()
+            count, rows = query.count(), list(query.columns(columns, stop=3))
+            took_ms = (time.perf_counter() - began) * 1000
+            say(
+                f"{title}:\n\n$ mirror runs {PATH} --filter '{json.dumps(filters)}' --order {order}"
+            )
+            table(columns, rows)
+            say(f"{count:,} runs, the first {len(rows)} shown: {took_ms:.1f} ms, offline\n")
+
+
+def _change(world: World) -> str:
+    """Do on the server what leaves no trace in a heartbeat; say what was done."""
+    ended = [run.name for run in world.project(PATH).runs.values() if run.state == "finished"]
+    world.edit(PATH, ended[0], tags=["table-2"], notes="the one in table 2")
+    world.edit(PATH, ended[1], display_name="renamed afterwards")
+    world.delete(PATH, ended[2])
+    old = world.run(PATH, ended[3]).created_at
+    world.add_run(PATH, name="uploaded-late", created_at=old, config={"lr": 0.5})
+    return "tags one finished run, renames another, deletes a third, and uploads one late"
