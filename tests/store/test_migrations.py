@@ -51,7 +51,8 @@ def test_migrating_twice_changes_nothing(store: Store) -> None:
     assert (_tables(store), store.revision()) == (before, HEAD)
 
 
-def test_the_migrations_make_what_the_tables_say(store: Store) -> None:
+def _differences(store: Store) -> list[object]:
+    """What alembic would still change to make the database what tables.py says."""
     with store.engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -61,8 +62,11 @@ def test_the_migrations_make_what_the_tables_say(store: Store) -> None:
                 )
             },
         )
-        differences = compare_metadata(context, tables.metadata)
-    assert differences == []
+        return list(compare_metadata(context, tables.metadata))
+
+
+def test_the_migrations_make_what_the_tables_say(store: Store) -> None:
+    assert _differences(store) == []
 
 
 def test_names_are_compared_by_code_point(store: Store) -> None:
@@ -81,6 +85,29 @@ def test_downgrading_takes_everything_away(store: Store) -> None:
     assert _tables(store) <= {"alembic_version"}
     migrate.upgrade(store)
     assert _tables(store) == {*tables.metadata.tables, "alembic_version"}
+
+
+def _revisions() -> list[str]:
+    script = ScriptDirectory.from_config(migrate.config())
+    return [item.revision for item in reversed([*script.walk_revisions()])]
+
+
+@pytest.mark.parametrize("revision", _revisions())
+def test_a_store_of_an_older_version_is_upgraded_with_its_rows(
+    store: Store, store_url: str, revision: str
+) -> None:
+    with store.begin() as tx:
+        row = {"username": "ann", "name": "Ann", "seq": tx.seq, "synced_at": "2026-01-01T00:00:00Z"}
+        tx.upsert_all(tables.users, [row])
+    command.downgrade(migrate.config(store), revision)
+    store.close()
+    if revision != HEAD:
+        with pytest.raises(SchemaOutdated, match="run `mirror db upgrade`"):
+            Store.open(store_url)
+    with Store.open(store_url, upgrade=True) as upgraded:
+        assert upgraded.revision() == HEAD
+        assert _differences(upgraded) == []
+        assert [found["name"] for found in upgraded.rows(sa.select(tables.users))] == ["Ann"]
 
 
 def test_a_store_of_a_newer_version_is_refused(store: Store, store_url: str) -> None:
