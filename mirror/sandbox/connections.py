@@ -107,7 +107,7 @@ def spoil(page: Page, fault: Fault, start: int) -> None:
         page.edges = page.edges[: fault.short or 0]
         # The cursor differs from any the client holds, and leads to the first row left out.
         last = offset_of(page.edges[-1].cursor) if page.edges else start - 1
-        end = global_id("arrayconnection", last, "more")
+        end = global_id("arrayconnection", last, fault.struck)
         page.edges[-1:] = [Edge(end, edge.node) for edge in page.edges[-1:]]
         page.page_info = PageInfo(page.page_info.start_cursor, end, True, start > 0)
     for at in range(min(fault.null_nodes, len(page.edges))):

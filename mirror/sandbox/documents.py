@@ -20,6 +20,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLField,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLResolveInfo,
@@ -97,10 +98,24 @@ def schema_text() -> str:
     return resources.files("mirror.remote").joinpath("schema.graphql").read_text("utf-8")
 
 
+def build() -> GraphQLSchema:
+    built = build_schema(schema_text())
+    node = fields_of(built, "RunEdge")["node"]
+    assert isinstance(node.type, GraphQLNonNull)
+    node.type = node.type.of_type  # so that a fault can put a null there
+    return built
+
+
+def fields_of(built: GraphQLSchema, name: str) -> dict[str, GraphQLField]:
+    kind = built.type_map[name]
+    assert isinstance(kind, GraphQLObjectType)
+    return kind.fields
+
+
 @cache
 def schema() -> GraphQLSchema:
     """The schema documents are validated against."""
-    return build_schema(schema_text())
+    return build()
 
 
 @lru_cache(maxsize=1024)
@@ -126,7 +141,7 @@ class Executor:
 
     def __init__(self, resolvers: Mapping[tuple[str, str], Resolver], *, fast: bool = True) -> None:
         self._resolvers = resolvers
-        self._schema = build_schema(schema_text())
+        self._schema = build()
         self._attributes: dict[tuple[str, str], str] = {}
         for kind in list(self._schema.type_map.values()):
             if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
@@ -134,11 +149,9 @@ class Executor:
                     self._attributes[kind.name, name] = snake_case(name)
                     field.resolve = self._resolver(kind.name, name)
         if fast:
-            kind_name, name = FAST
-            kind = self._schema.type_map[kind_name]
-            assert isinstance(kind, GraphQLObjectType)
-            kind.fields[name].type = GraphQLNonNull(GraphQLScalarType("Edges"))
-            kind.fields[name].resolve = self._edges
+            edges = fields_of(self._schema, FAST[0])[FAST[1]]
+            edges.type = GraphQLNonNull(GraphQLScalarType("Edges"))
+            edges.resolve = self._edges
 
     def execute(
         self, found: Document, variables: dict[str, Any], operation: str | None, context: Any
@@ -164,11 +177,9 @@ class Executor:
 
     def _edges(self, value: Any, info: GraphQLResolveInfo[Any]) -> Any:
         """Complete everything below `edges`; its real type is in the validating schema."""
-        connection = schema().type_map[FAST[0]]
-        assert isinstance(connection, GraphQLObjectType)
         selections = Selections(
             schema(), self._resolvers, self._attributes,
             info.fragments, info.variable_values, info.context,
         )  # fmt: skip
-        kind = connection.fields[FAST[1]].type
+        kind = fields_of(schema(), FAST[0])[FAST[1]].type
         return selections.getter(kind, list(info.field_nodes), "edges")(value.edges)

@@ -43,16 +43,17 @@ class Fault:
     short: int | None = None
     stuck: bool = False
     null_nodes: int = 0
+    struck: int = 0
 
     def takes(self) -> bool:
         """Tell whether it strikes this time, and count."""
         if self.skip > 0:
             self.skip -= 1
             return False
-        if self.times is None:
-            return True
-        self.times -= 1
-        return self.times >= 0
+        if self.times is not None and self.struck >= self.times:
+            return False
+        self.struck += 1
+        return True
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Faults:
         self._faults: list[Fault] = []
         self._hooks: list[Hook] = []
         self.poison: dict[str, Fault] = {}
+        self.struck = 0
         self.clock_skew_s = 0.0
         self.invalid_key: Literal["null", "401"] = "null"
 
@@ -120,4 +122,6 @@ class Faults:
                 if hook.countdown == 0:
                     self._hooks.remove(hook)
                     hook.do(self._world)
-        return [f for f in self._faults if named(f.target, operation, fields) and f.takes()]
+        found = [f for f in self._faults if named(f.target, operation, fields) and f.takes()]
+        self.struck += len(found)
+        return found

@@ -1,0 +1,98 @@
+"""The unmodified `wandb` package logs to a sandbox and reads from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirror.sandbox import Server, World, generate
+
+KEY = "k" * 40
+SCRIPT = Path(__file__).with_name("real_client.py")
+
+
+def environment(url: str, folder: Path) -> dict[str, str]:
+    own = {name: str(folder) for name in ("HOME", "WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")}  # fmt: skip
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("WANDB_")}
+    return kept | own | {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_SILENT": "true"}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    world = World()
+    world.add_user("alice", key=KEY, entity="alice", teams=["team"])
+    generate(world, "team/vision", runs=150)
+    return world
+
+
+@pytest.fixture(scope="module")
+def seen(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the script printed, once for all tests: the client takes seconds to start."""
+    folder = tmp_path_factory.mktemp("wandb")
+    with Server(world) as server:
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT)], cwd=folder, env=environment(server.url, folder),
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+EXPECTED = {
+    "viewer": "alice",
+    "default_entity": "alice",
+    "projects": ["fresh", "vision"],
+    "name": "my run",
+    "state": "finished",
+    "tags": ["one", "two"],
+    "config": {"lr": 0.1, "nested": {"a": [1, None]}, "late": True},
+    "group": "g",
+    "job_type": "train",
+    "notes": "hello",
+    "user": "alice",
+    "summary": {"loss": "0.2", "bad": "4", "best": "inf"},
+    "last_step": 4,
+    "history": [1, 1 / 3, 0.2],
+    # Real JSON has no NaN, so chosen keys come with the word; all keys come as JSON texts.
+    "scan": ["0", "1", "2", "NaN", "4"],
+    "program": True,
+    "download": "_wandb:\n ",
+    "count": 150,
+    "walked": 150,
+    "missing_project": "ValueError",
+    "missing_run": "CommError",
+    "missing_sweep": "CommError",
+    "bad_filter": "WandbApiFailedError",
+    "best_run": True,
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_real_client_sees_what_it_logged(seen: dict[str, Any], name: str) -> None:
+    assert seen[name] == EXPECTED[name]
+
+
+def test_the_real_client_sees_the_generated_runs(world: World, seen: dict[str, Any]) -> None:
+    project = world.projects["team/vision"]
+    oldest = min(project.runs.values(), key=lambda run: (run.created_us, run.name))
+    assert (seen["first"], seen["created_at"]) == (oldest.name, oldest.created_at)
+    assert seen["project"] == project.id
+    assert seen["filtered"] == sorted(seen["filtered"], reverse=True)
+    assert 0 < seen["filtered_count"] < 150
+    assert seen["sweep"][0] in project.sweeps
+    assert {"config.yaml", "wandb-metadata.json", "wandb-summary.json"} <= set(seen["files"])
+
+
+def test_what_the_real_client_edited_is_in_the_world(world: World, seen: dict[str, Any]) -> None:
+    run = world.run("team/fresh", seen["id"])
+    assert run.tags == ["one", "two", "three"]
+    assert run.display_name == "renamed"
+    assert json.loads(run.config_text)["lr"]["value"] == 0.5
+    assert json.loads(run.summary_text)["later"] == 7
+    assert (run.group, run.exitcode, run.history_line_count) == ("g", 0, 5)
