@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filled import EMPTY, HARD, KEY, MANY, filled
 
-from mirror.config import resolve
+from mirror.config import Config, resolve
 from mirror.sandbox import Server, World
 from mirror.store.store import Store
 from mirror.sync import sync
@@ -100,19 +101,30 @@ def _new_store(
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def mirrored(request: pytest.FixtureRequest, synced: Callable[[str], str]) -> Any:
-    """`mirror.Api`, offline, once on each engine."""
-    import mirror
-
-    url = synced(request.param)
-    return mirror.Api(overrides={"entity": None}, store=url, mode="offline")
+def judged_store(request: pytest.FixtureRequest, synced: Callable[[str], str]) -> str:
+    """The URL of the synced store, once on each engine."""
+    return synced(request.param)
 
 
 @pytest.fixture(scope="session")
-def reading(mirrored: Any, judged_server: Server) -> Any:
+def settings(judged_server: Server, judged_store: str) -> Config:
+    """What both kinds of `mirror.Api` are told; nothing comes from the machine."""
+    return resolve(
+        store=judged_store, base_url=judged_server.url, api_key=KEY, environ={}, cwd="/"
+    )
+
+
+@pytest.fixture(scope="session")
+def mirrored(settings: Config) -> Any:
+    """`mirror.Api`, offline."""
+    import mirror
+
+    return mirror.Api(config=replace(settings, api_key=None), mode="offline")
+
+
+@pytest.fixture(scope="session")
+def reading(settings: Config) -> Any:
     """`mirror.Api` in its default mode over the same store: what is not held is asked for and kept."""
     import mirror
 
-    return mirror.Api(
-        {"base_url": judged_server.url}, api_key=KEY, store=mirrored.store_url, mode="auto"
-    )
+    return mirror.Api(config=settings)
