@@ -7,6 +7,7 @@ repr, and is cut out of whatever the server says.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import random
@@ -82,8 +83,13 @@ class Client:
         wait_max_s: float = WAIT_MAX_S,
         on_request: Callable[[Reply], object] | None = None,
         transport: httpx.BaseTransport | None = None,
+        use_admin: bool = False,
     ) -> None:
-        """Open nothing yet. Without `max_rps` the pace is polite; on loopback there is none."""
+        """Open nothing yet. Without `max_rps` the pace is polite; on loopback there is none.
+
+        `use_admin` asks for the rights of an instance's admin. Raises Unreachable where the proxies
+        or certificates named by the environment cannot be used.
+        """
         self.base_url = base_url.rstrip("/")
         self.stats = Stats()
         self.server_time: str | None = None
@@ -93,17 +99,19 @@ class Client:
         self._wait_max_s = wait_max_s
         self._on_request = on_request
         self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(CONNECTIONS)
         self._without: frozenset[str] = frozenset()
         self._timeout_s = timeout_s
         loopback = _is_loopback(self.base_url)
         self._budget = budget or _budget(max_rps, loopback, sleep)
-        self._http = httpx.Client(
+        self._http = _opened(
             auth=self._secret.auth(),
             timeout=_timeout(timeout_s),
             headers={
                 "User-Agent": f"mirror/{mirror.__version__}",
                 "Content-Type": "application/json",
                 "Accept": "application/json",
+                **({"Use-Admin-Privileges": "true"} if use_admin else {}),
             },
             transport=transport,
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
@@ -204,8 +212,9 @@ class Client:
                 return outcome
             if isinstance(outcome, RemoteError):
                 raise outcome
-            wait = outcome.seconds if outcome.seconds is not None else _backoff_s(attempt)
-            patience = tries or (RATE_TRIES if _is_rate(outcome) else self._tries)
+            # "In 0 seconds" is no reason to ask in a tight loop.
+            wait = outcome.seconds or _backoff_s(attempt)
+            patience = self._patience(outcome, tries)
             if attempt >= patience or waited + wait > self._wait_max_s:
                 raise _gave_up(outcome.error, attempt, wait)
             with self._lock:
@@ -213,6 +222,12 @@ class Client:
                 self.stats.waited_s += wait
             self._sleep(wait)
             waited += wait
+
+    def _patience(self, outcome: Wait, tries: int | None) -> int:
+        """Tries in all. A caller's `tries` is about failures: a limited rate says nothing of a page."""
+        if _is_rate(outcome) and self._tries > 1:
+            return max(self._tries, RATE_TRIES)
+        return tries or self._tries
 
     def _attempt(
         self, operation: str, body: bytes, mutation: bool, timeout_s: float | None
@@ -241,7 +256,9 @@ class Client:
         return outcome
 
     def _send(self, operation: str, body: bytes, timeout_s: float | None) -> httpx.Response:
-        with _translated(self.base_url, operation):
+        # Our own queue: threads that wait in httpcore's pool (1.0.9) are at times handed a connection
+        # that another thread closes ("Bad file descriptor"), or one whose answer never comes.
+        with self._turns, _translated(self.base_url, operation):
             return self._http.post(
                 f"{self.base_url}/graphql",
                 content=body,
@@ -276,10 +293,12 @@ class Client:
 class _Secret:
     """The API key, where no repr, no traceback and no message finds it."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_spellings")
 
     def __init__(self, key: str | None) -> None:
         self._key = key or None
+        # As it is, and as the header of requests spells it.
+        self._spellings = (key, base64.b64encode(f"api:{key}".encode()).decode()) if key else ()
 
     def __bool__(self) -> bool:
         return self._key is not None
@@ -293,16 +312,16 @@ class _Secret:
 
     def is_in(self, response: httpx.Response) -> bool:
         """Whether an answer quotes the key, in its body or where it redirects to."""
-        if self._key is None:
-            return False
         said = response.content + response.headers.get("location", "").encode()
-        return self._key.encode() in said
+        return any(spelling.encode() in said for spelling in self._spellings)
 
     def cut_out(self, response: httpx.Response) -> tuple[dict[str, str], bytes]:
         """The headers and the body of an answer, without the key."""
-        key = self._key or ""
-        headers = {name: text.replace(key, "…") for name, text in response.headers.items()}
-        return headers, response.content.replace(key.encode(), "…".encode())
+        headers, content = dict(response.headers), response.content
+        for spelling in self._spellings:
+            headers = {name: text.replace(spelling, "…") for name, text in headers.items()}
+            content = content.replace(spelling.encode(), "…".encode())
+        return headers, content
 
 
 def _budget(max_rps: float | None, loopback: bool, sleep: Callable[[float], object]) -> Budget:
@@ -311,8 +330,24 @@ def _budget(max_rps: float | None, loopback: bool, sleep: Callable[[float], obje
     return Budget(None, sleep=sleep) if loopback else Budget(sleep=sleep)
 
 
+def _opened(**options: Any) -> httpx.Client:
+    """An httpx client. What it finds wrong in the environment is told without values: a proxy's
+    address may hold a password."""
+    try:
+        return httpx.Client(**options)
+    except ImportError:
+        problem = (
+            "a SOCKS proxy is set and cannot be used: install httpx[socks], or change ALL_PROXY and "
+            "HTTPS_PROXY"
+        )
+    except OSError as error:
+        problem = f"the certificates cannot be read ({error.strerror or type(error).__name__}): check SSL_CERT_FILE and SSL_CERT_DIR"  # fmt: skip
+    except (ValueError, httpx.InvalidURL):
+        problem = "a proxy's address cannot be read: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+    raise Unreachable(problem)
+
+
 def _timeout(seconds: float) -> httpx.Timeout:
-    # No limit on waiting for a connection of the pool: whoever holds one is limited.
     return httpx.Timeout(seconds, connect=min(10.0, seconds), pool=None)
 
 
@@ -389,7 +424,7 @@ def _translated(base_url: str, operation: str) -> Iterator[None]:
 
 
 def _fault(error: Exception, base_url: str, operation: str) -> _Fault:
-    host = urlsplit(base_url).netloc.rpartition("@")[2] or base_url
+    host = _host(base_url)
     said = str(error) or type(error).__name__
     unseen = {"arrived": False}
     if isinstance(error, httpx.ConnectError) and re.search(r"ssl|certificate|tls", said, re.I):
@@ -416,12 +451,18 @@ def _fault(error: Exception, base_url: str, operation: str) -> _Fault:
     return _Fault(text, operation, passing=False, **unseen)
 
 
-def _is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    if host == "localhost":
-        return True
+def _host(base_url: str) -> str:
+    """Host and port for a message, without user and password."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return urlsplit(base_url).netloc.rpartition("@")[2] or base_url
+    except ValueError:
+        return repr(base_url)
+
+
+def _is_loopback(base_url: str) -> bool:
+    try:
+        host = urlsplit(base_url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
