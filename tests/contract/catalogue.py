@@ -48,7 +48,8 @@ def every_config_and_summary(api: Any) -> Any:
 @script
 def every_full_run(api: Any) -> Any:
     api.flush()
-    return [{**r.config, **r.summary_metrics} for r in api.runs(MANY, lazy=False, per_page=40)]
+    runs = api.runs(MANY, {"config.settings": {"$exists": False}}, lazy=False, per_page=40)
+    return [{**r.config, **r.summary_metrics} for r in runs]
 
 
 @script

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["outcome", "plain"]
+__all__ = ["outcome", "plain", "same"]
 
 Script = Callable[[Any], Any]
 
@@ -22,6 +22,21 @@ def outcome(script: Script, api: Any) -> Any:
         return plain(script(api))
     except Exception as error:  # noqa: BLE001 - whatever is raised is the thing compared
         return raised(error)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether a script cannot tell two outcomes apart.
+
+    An error of ours has the text of theirs and is caught by whatever catches theirs; it may be more.
+    """
+    if not (_is_raised(ours) and _is_raised(theirs)):
+        return bool(ours == theirs)
+    caught = all(set(theirs[i] or ()) <= set(ours[i] or ()) for i in (1, 3))
+    return caught and ours[2] == theirs[2]
+
+
+def _is_raised(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and value[0] == "raised"
 
 
 def raised(error: BaseException) -> tuple[Any, ...]:

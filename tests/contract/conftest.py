@@ -109,9 +109,7 @@ def judged_store(request: pytest.FixtureRequest, synced: Callable[[str], str]) -
 @pytest.fixture(scope="session")
 def settings(judged_server: Server, judged_store: str) -> Config:
     """What both kinds of `mirror.Api` are told; nothing comes from the machine."""
-    return resolve(
-        store=judged_store, base_url=judged_server.url, api_key=KEY, environ={}, cwd="/"
-    )
+    return resolve(store=judged_store, base_url=judged_server.url, api_key=KEY, environ={}, cwd="/")
 
 
 @pytest.fixture(scope="session")

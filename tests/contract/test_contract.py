@@ -12,7 +12,7 @@ import listings
 import pytest
 import through
 import values
-from compare import Script, outcome, plain
+from compare import Script, outcome, plain, same
 from members import OBJECTS, members_of
 
 SCRIPTS: dict[str, Script] = {**values.SCRIPTS, **listings.SCRIPTS, **catalogue.SCRIPTS}
@@ -29,7 +29,8 @@ def judged(name: str, script: Script, real: Any) -> Any:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_does_the_same_on_both(name: str, real: Any, mirrored: Any) -> None:
-    assert outcome(SCRIPTS[name], mirrored) == judged(name, SCRIPTS[name], real)
+    found, wanted = outcome(SCRIPTS[name], mirrored), judged(name, SCRIPTS[name], real)
+    assert same(found, wanted), _difference(found, wanted)
 
 
 @pytest.mark.parametrize("name", through.SCRIPTS)
@@ -38,8 +39,9 @@ def test_what_needs_the_server_is_read_through_and_then_kept(
 ) -> None:
     script = through.SCRIPTS[name]
     expected = judged(name, script, real)
-    assert outcome(script, reading) == expected
-    assert outcome(script, mirrored) == expected  # offline now
+    for api in (reading, mirrored):  # the second is offline
+        found = outcome(script, api)
+        assert same(found, expected), _difference(found, expected)
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -50,9 +52,21 @@ def test_every_member_of_an_object_answers_alike(name: str, real: Any, mirrored:
     for member in members_of(theirs):
         wanted = outcome(lambda _api, m=member: _seen(getattr(theirs, m)), real)
         found = outcome(lambda _api, m=member: _seen(getattr(ours, m)), mirrored)
-        if wanted != found:
+        if not same(found, wanted):
             differing[member] = (wanted, found)
     assert not differing
+
+
+def _difference(ours: Any, theirs: Any, where: str = "") -> str:
+    """The first place where two plain values part."""
+    alike = (
+        type(ours) is type(theirs) and isinstance(ours, tuple | list) and len(ours) == len(theirs)
+    )
+    if alike:
+        for place, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+            if mine != other:
+                return _difference(mine, other, f"{where}[{place}]")
+    return f"at {where or 'the top'}: mirror has {ours!r:.500}, wandb has {theirs!r:.500}"
 
 
 def _seen(value: Any) -> Any:
