@@ -39,6 +39,11 @@ class Heard:
     body: dict[str, Any]
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class Scripted:
     """Answers with `script` in turn, its last entry for ever; an entry may be a function of the request."""
 
@@ -46,8 +51,7 @@ class Scripted:
         self.script = list(script) or [Say()]
         self.heard: list[Heard] = []
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._http.daemon_threads = True
+        self._http = _Listener(("127.0.0.1", 0), self._handler())
         self._http.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 
