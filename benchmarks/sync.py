@@ -103,7 +103,7 @@ def side_mirror(url: str, store: str, page: str) -> dict[str, float]:
         "cpu": time.process_time() - cpu,
         "runs": report.counts["runs"],
         "requests": report.requests,
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rss_mb": peak_mb(),
     }
 
 
@@ -120,7 +120,7 @@ def side_bare(url: str, bodies: str, _page: str) -> dict[str, float]:
             for value in project.values():
                 for edge in value.get("edges", []) if isinstance(value, dict) else []:
                     node = edge["node"]
-                    if "config" in node:
+                    if "summaryMetrics" in node:
                         runs += 1
                         for name in ("config", "summaryMetrics", "systemMetrics"):
                             decode(node.get(name))
@@ -129,22 +129,31 @@ def side_bare(url: str, bodies: str, _page: str) -> dict[str, float]:
         "cpu": time.process_time() - cpu,
         "runs": runs,
         "requests": len(requests),
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rss_mb": peak_mb(),
     }
 
 
+def peak_mb() -> float:
+    """Peak memory of this process alone; ru_maxrss would count the parent's before the exec."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS: bytes
+
+
 def decode(text: str | None) -> object:
-    if text is None:
+    if not text:
         return None
     try:
         return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)
+    except orjson.JSONDecodeError:  # bare NaN, raw control characters
+        return json.loads(text, strict=False)
 
 
 def measured(side: str, *arguments: str) -> dict[str, float]:
     command = [sys.executable, __file__, f"--{side}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ})
     return json.loads(done.stdout.splitlines()[-1])
 
 
