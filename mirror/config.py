@@ -505,7 +505,16 @@ def _key(argument: str | None, base_url: str, place: _Place) -> tuple[str | None
         return _clean_key(argument, "argument api_key"), "argument api_key"
     if "WANDB_API_KEY" in place.environ:
         return _clean_key(place.environ["WANDB_API_KEY"], "WANDB_API_KEY"), "WANDB_API_KEY"
-    return _netrc_key(base_url, place)
+    key, source = _netrc_key(base_url, place)
+    if "WANDB_IDENTITY_TOKEN_FILE" not in place.environ:
+        return key, source
+    # wandb would sign in with the token, maybe as somebody else: that must not pass in silence.
+    if key is not None:
+        return (
+            key,
+            f"{source}; identity tokens are not supported, WANDB_IDENTITY_TOKEN_FILE is unused",
+        )
+    return None, "none (WANDB_IDENTITY_TOKEN_FILE: identity tokens are not supported, set WANDB_API_KEY)"  # fmt: skip
 
 
 def _clean_key(key: str, where: str) -> str:

@@ -403,6 +403,7 @@ says which one is used.
 _OTHER_VARIABLES = {
     "MIRROR_CONFIG": "the `mirror.toml` to read",
     "WANDB_API_KEY": "the API key",
+    "WANDB_IDENTITY_TOKEN_FILE": "not supported: nothing is read from it, and `mirror doctor` says so",
     "NETRC": "the netrc file to look for the key in",
     "WANDB_PROJECT": "project of paths that name only a run",
     "WANDB_CONFIG_DIR": "folder of W&B's `settings` file, else `~/.config/wandb`",

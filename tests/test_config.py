@@ -242,6 +242,23 @@ def test_netrc_may_lie_elsewhere(place: Place, tmp_path: Path) -> None:
     assert place.resolve(environ={"NETRC": str(tmp_path / "missing")}).key_source == "none"
 
 
+def test_an_identity_token_is_told_to_be_unsupported(place: Place) -> None:
+    environ = {"WANDB_IDENTITY_TOKEN_FILE": "/run/token"}
+    config = place.resolve(environ=environ)
+    assert (config.api_key, config.key_source) == (
+        None,
+        "none (WANDB_IDENTITY_TOKEN_FILE: identity tokens are not supported, set WANDB_API_KEY)",
+    )
+    path = place.netrc(f"machine api.wandb.ai login user password {KEY}\n")
+    config = place.resolve(environ=environ)
+    assert config.api_key == KEY
+    assert config.key_source == (
+        f"{path} (api.wandb.ai); identity tokens are not supported, WANDB_IDENTITY_TOKEN_FILE is unused"
+    )
+    both = place.resolve(environ=environ | {"WANDB_API_KEY": KEY})
+    assert both.key_source == "WANDB_API_KEY"
+
+
 def test_a_broken_netrc_is_told_without_its_content(place: Place) -> None:
     path = place.netrc(f"machine api.wandb.ai\n  login user\n  passwort {KEY}\n")
     config = place.resolve()
