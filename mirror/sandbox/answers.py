@@ -11,20 +11,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from graphql import GraphQLError
 
+from mirror.sandbox.automations import AUTOMATION_FIELDS, AUTOMATION_MUTATIONS
 from mirror.sandbox.connections import Refused
 from mirror.sandbox.context import Context
 from mirror.sandbox.documents import Document, Executor, document
 from mirror.sandbox.faults import Fault, Poisoned
+from mirror.sandbox.launch import LAUNCH_MUTATIONS
 from mirror.sandbox.mutations import MUTATIONS
 from mirror.sandbox.objects import User
+from mirror.sandbox.people import PEOPLE_FIELDS, PEOPLE_MUTATIONS
 from mirror.sandbox.queries import QUERIES
 from mirror.sandbox.uploads import NotThere, download, stream, upload
 from mirror.sandbox.world import World
+
+FIELDS: Final = QUERIES | PEOPLE_FIELDS | AUTOMATION_FIELDS
+RESOLVERS: Final = FIELDS | MUTATIONS | PEOPLE_MUTATIONS | AUTOMATION_MUTATIONS | LAUNCH_MUTATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Answer:
 
 @cache
 def executor() -> Executor:
-    return Executor(QUERIES | MUTATIONS)
+    return Executor(RESOLVERS)
 
 
 def respond(world: World, asked: Asked) -> Answer:
@@ -119,8 +125,6 @@ def graphql(world: World, asked: Asked) -> Answer:
         user = user_of(world, asked.headers)
         faults = world.faults.strike(title, fields)
         answer = struck(faults)
-        if answer is None and user is None and world.faults.invalid_key == "401":
-            answer = failed(401, "invalid API key")
         if answer is None:
             ctx = Context(world, user, asked.base_url, title, faults)
             answer = executed(found, variables, name, ctx)

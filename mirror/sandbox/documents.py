@@ -107,9 +107,10 @@ def build() -> GraphQLSchema:
 
 
 def fields_of(built: GraphQLSchema, name: str) -> dict[str, GraphQLField]:
-    kind = built.type_map[name]
+    kind = built.get_type(name)
     assert isinstance(kind, GraphQLObjectType)
-    return kind.fields
+    fields: dict[str, GraphQLField] = kind.fields
+    return fields
 
 
 @cache

@@ -73,7 +73,6 @@ class Faults:
         self.poison: dict[str, Fault] = {}
         self.struck = 0
         self.clock_skew_s = 0.0
-        self.invalid_key: Literal["null", "401"] = "null"
 
     def add(self, target: str = "*", *, clock_skew_s: float | None = None, **fault: Any) -> None:
         """Let requests for `target` fail: an operation's name, a field at the root or one below, "*".
@@ -111,7 +110,6 @@ class Faults:
         self._hooks.clear()
         self.poison.clear()
         self.clock_skew_s = 0.0
-        self.invalid_key = "null"
 
     def strike(self, operation: str, fields: Iterable[str]) -> list[Fault]:
         """Return the faults that strike this request, and run the hooks that are due."""

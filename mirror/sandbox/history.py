@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from mirror.sandbox.clock import instant_us
 from mirror.sandbox.objects import Run, parsed
 
 Row = dict[str, Any]
@@ -143,10 +142,3 @@ def flat(row: Row, prefix: str = "") -> Iterable[tuple[str, Any]]:
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def duration_s(run: Run) -> int:
-    """Return how long a run computed: what it reported, else from creation to last heartbeat."""
-    if run.compute_seconds is not None or run.heartbeat_at is None:
-        return int(run.compute_seconds or 0)
-    return max(0, (instant_us(run.heartbeat_at) - run.created_us) // 1_000_000)

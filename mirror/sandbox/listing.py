@@ -26,10 +26,10 @@ from mirror.sandbox.matcher import (
     compile_order,
     order_keys,
 )
-from mirror.sandbox.objects import Project, Run, RunDocument
+from mirror.sandbox.objects import Project, Run, RunDocument, Sweep, parsed
 
 TIMES: Final = ("created_at", "heartbeat_at", "updated_at")
-KEPT: Final = 64
+KEPT: Final = 256
 Kept = TypeVar("Kept")
 
 
@@ -189,6 +189,29 @@ class Listings:
         """Return the runs that are not deleted, oldest first."""
         self._refresh()
         return self._live
+
+    def of_sweep(self, sweep: Sweep) -> list[Run]:
+        """Return the live runs of a sweep, oldest first."""
+        self._refresh()
+        return self._keep("sweeps", self._by_sweep).get(sweep.name, [])
+
+    def best_of_sweep(self, sweep: Sweep) -> float | None:
+        """Return the best finite value of the sweep's metric among its runs."""
+
+        def best() -> float | None:
+            values = [parsed(run.summary_text).get(sweep.metric) for run in self.of_sweep(sweep)]
+            numbers = [one for one in values if isinstance(one, int | float)]
+            return (min if sweep.minimize else max)(numbers, default=None)
+
+        self._refresh()
+        return self._keep(("best", sweep.name, sweep.metric, sweep.minimize), best)
+
+    def _by_sweep(self) -> dict[str, list[Run]]:
+        found: dict[str, list[Run]] = {}
+        for run in self._live:
+            if run.sweep is not None:
+                found.setdefault(run.sweep.name, []).append(run)
+        return found
 
     def _refresh(self) -> None:
         if self._version != self._project.version:

@@ -267,6 +267,13 @@ class Run:
         return self.state in ("failed", "crashed")
 
     @property
+    def duration_s(self) -> int:
+        """How long it computed: as it says, else from creation to its last heartbeat."""
+        if self.compute_seconds is not None or self.heartbeat_at is None:
+            return int(self.compute_seconds or 0)
+        return max(0, (instant_us(self.heartbeat_at) - self.created_us) // 1_000_000)
+
+    @property
     def history_line_count(self) -> int:
         return len(self.record.history) if self.record else self.line_count
 
@@ -298,7 +305,7 @@ class RunDocument:
         if name == "sweep":
             return run.sweep.name if run.sweep else None
         if name == "duration":
-            return run.compute_seconds
+            return run.duration_s
         return getattr(run, name)
 
     def document(self, name: str) -> dict[str, Any]:

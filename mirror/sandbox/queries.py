@@ -114,6 +114,12 @@ def teams(user: User, args: Args, ctx: Context) -> Page:
     return ctx.page("teams", [*own, *user.teams], args)
 
 
+def user_projects(user: User, args: Args, ctx: Context) -> Page:
+    """List the projects of a user's own entity and teams."""
+    own = [user.default_entity] if user.default_entity else []
+    return projects_page([p for entity in (*own, *user.teams) for p in entity.projects], args, ctx)
+
+
 def entity_user(owner: Entity, _args: Args, _ctx: Context) -> User | None:
     people = [user for user, _ in owner.members.values() if user.default_entity is owner]
     return people[0] if people and owner.entity_type == "user" else None
@@ -256,9 +262,7 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("User", "organizations"): organizations,
     ("User", "userEntity"): value(lambda user: user.default_entity),
     ("User", "totalRuns"): value(lambda _user: 0),
-    ("User", "projects"): lambda user, args, ctx: projects_page(
-        user.default_entity.projects if user.default_entity else [], args, ctx
-    ),
+    ("User", "projects"): user_projects,
     ("Entity", "members"): members,
     ("Entity", "memberCount"): value(lambda owner: len(owner.members)),
     ("Entity", "user"): entity_user,
@@ -268,11 +272,6 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("Entity", "runCount"): entity_run_count,
     ("Entity", "integrations"): lambda owner, args, ctx: ctx.page(
         "integrations", owner.integrations, args
-    ),
-    ("Entity", "triggers"): lambda owner, args, ctx: ctx.page(
-        "triggers",
-        [*owner.triggers, *(t for p in ctx.visible(owner.projects) for t in p.triggers)],
-        args,
     ),
     ("Entity", "invites"): lambda owner, args, ctx: ctx.page("invites", owner.invites, args),
     ("Entity", "defaultResourceConfigs"): lambda owner, args, ctx: ctx.page(

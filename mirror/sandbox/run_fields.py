@@ -11,7 +11,7 @@ from urllib.parse import quote
 from mirror.sandbox import history
 from mirror.sandbox.connections import Page
 from mirror.sandbox.context import Args, Context
-from mirror.sandbox.objects import Agent, Run, StoredFile, Sweep, parsed
+from mirror.sandbox.objects import Agent, Run, StoredFile, Sweep
 from mirror.sandbox.selection import Resolver
 
 
@@ -119,17 +119,15 @@ def sweep_runs(sweep: Sweep, args: Args, ctx: Context) -> Page:
 
 
 def sweep_run_count(sweep: Sweep, _args: Args, ctx: Context) -> int:
-    return ctx.run_count(sweep.project, json.dumps({"sweep": sweep.name}))
+    return len(ctx.listings(sweep.project).of_sweep(sweep))
 
 
 def best_loss(sweep: Sweep, _args: Args, ctx: Context) -> float | None:
     """Return the best value of the sweep's metric among its runs."""
     if sweep.metric is None:
         return None
-    runs = ctx.runs(sweep.project, json.dumps({"sweep": sweep.name}), "+created_at")
-    values = [parsed(run.summary_text).get(sweep.metric) for run in runs]
-    numbers = [value for value in values if isinstance(value, int | float)]
-    return (min if sweep.minimize else max)(numbers, default=None)
+    found = ctx.listings(sweep.project).best_of_sweep(sweep)
+    return None if found is None else float(found)
 
 
 def sweep_heartbeat(sweep: Sweep, _args: Args, _ctx: Context) -> str:
@@ -166,7 +164,7 @@ RUN_FIELDS: Final[dict[tuple[str, str], Resolver]] = {
     ("Run", "files"): files,
     ("Run", "fileCount"): value(lambda run: len(run.files)),
     ("Run", "storageBytes"): value(run_files_bytes),
-    ("Run", "computeSeconds"): value(history.duration_s),
+    ("Run", "computeSeconds"): value(lambda run: run.duration_s),
     ("Run", "model"): value(lambda run: run.project),
     ("Run", "userId"): value(lambda run: run.user.number if run.user else None),
     ("Run", "shouldStop"): value(lambda run: run.stopped),

@@ -16,7 +16,18 @@ from typing import Any, Final, Literal
 
 from mirror.sandbox.clock import Clock, instant_us, stamp, stamp_of_us
 from mirror.sandbox.faults import Faults
-from mirror.sandbox.objects import Entity, Organization, Project, Run, Sweep, User, View
+from mirror.sandbox.objects import (
+    Entity,
+    Integration,
+    Organization,
+    Project,
+    Run,
+    RunQueue,
+    Sweep,
+    Trigger,
+    User,
+    View,
+)
 from mirror.sandbox.requests import RequestLog
 
 UpdatedAt = Literal["trustworthy", "unfilterable", "frozen"]
@@ -258,6 +269,49 @@ class World:
             )  # fmt: skip
             project.views.append(view)
             return view
+
+    def add_trigger(
+        self,
+        path: str,
+        name: str,
+        *,
+        event_type: str = "RUN_STATE",
+        filter: str = "{}",
+        action: Mapping[str, Any] | None = None,
+        user: str | None = None,
+        **fields: Any,
+    ) -> Trigger:
+        """Add an automation to a project ("entity/project") or an entity.
+
+        `action` is a node: `{"__typename": "NoOpTriggeredAction", "noOp": True}`.
+        """
+        with self.lock:
+            scope = self.projects[path] if "/" in path else self.entities[path]
+            trigger = Trigger(
+                self.number(), name,
+                self.users[user] if user else next(iter(self.users.values())),
+                self.stamp(), scope, event_type, filter,
+                dict(action or {"__typename": "NoOpTriggeredAction", "noOp": True}), **fields,
+            )  # fmt: skip
+            scope.triggers.append(trigger)
+            return trigger
+
+    def add_integration(
+        self, entity: str, kind: str = "SlackIntegration", **fields: Any
+    ) -> Integration:
+        """Add a SlackIntegration or a GenericWebhookIntegration to an entity."""
+        with self.lock:
+            integration = Integration(self.number(), kind, self.stamp(), **fields)
+            self.add_entity(entity).integrations.append(integration)
+            return integration
+
+    def add_run_queue(self, path: str, name: str, **fields: Any) -> RunQueue:
+        """Add a run queue; the real client looks for it in the project "model-registry"."""
+        with self.lock:
+            project = self.projects[path]
+            queue = RunQueue(self.number(), project, name, self.stamp(), **fields)
+            project.run_queues.append(queue)
+            return queue
 
     # ------------------------------------------------------------------------- runs
 
