@@ -78,9 +78,7 @@ MAY_USE: dict[str, tuple[str, ...]] = {
         "sync",
     ),
     "sqlite3": ("store", "databases.py", "doctor.py"),
-    "starlette": ("sandbox",),
     "tomllib": ("config.py",),
-    "uvicorn": ("sandbox",),
     "wandb": (),
 }
 

@@ -29,7 +29,7 @@ from mirror.sandbox.matcher import (
 from mirror.sandbox.objects import Project, Run, RunDocument, Sweep, parsed
 
 TIMES: Final = ("created_at", "heartbeat_at", "updated_at")
-KEPT: Final = 256
+KEPT: Final = 64
 Kept = TypeVar("Kept")
 
 
@@ -195,16 +195,15 @@ class Listings:
         self._refresh()
         return self._keep("sweeps", self._by_sweep).get(sweep.name, [])
 
-    def best_of_sweep(self, sweep: Sweep) -> float | None:
-        """Return the best finite value of the sweep's metric among its runs."""
-
-        def best() -> float | None:
-            values = [parsed(run.summary_text).get(sweep.metric) for run in self.of_sweep(sweep)]
+    def best_of_sweep(self, sweep: Sweep, metric: str) -> float | None:
+        """Return the best value of a metric among a sweep's runs."""
+        runs = self.of_sweep(sweep)
+        best: dict[str, float | None] = self._keep("best", dict)
+        if sweep.name not in best:
+            values = [parsed(run.summary_text).get(metric) for run in runs]
             numbers = [one for one in values if isinstance(one, int | float)]
-            return (min if sweep.minimize else max)(numbers, default=None)
-
-        self._refresh()
-        return self._keep(("best", sweep.name, sweep.metric, sweep.minimize), best)
+            best[sweep.name] = (min if sweep.minimize else max)(numbers, default=None)
+        return best[sweep.name]
 
     def _by_sweep(self) -> dict[str, list[Run]]:
         found: dict[str, list[Run]] = {}

@@ -126,7 +126,7 @@ def best_loss(sweep: Sweep, _args: Args, ctx: Context) -> float | None:
     """Return the best value of the sweep's metric among its runs."""
     if sweep.metric is None:
         return None
-    found = ctx.listings(sweep.project).best_of_sweep(sweep)
+    found = ctx.listings(sweep.project).best_of_sweep(sweep, sweep.metric)
     return None if found is None else float(found)
 
 
