@@ -21,6 +21,8 @@ from mirror.sandbox.objects import (
     Integration,
     Organization,
     Project,
+    QueueItem,
+    ResourceConfig,
     Run,
     RunQueue,
     Sweep,
@@ -304,6 +306,19 @@ class World:
             integration = Integration(self.number(), kind, self.stamp(), **fields)
             self.add_entity(entity).integrations.append(integration)
             return integration
+
+    def add_resource_config(self, entity: str, resource: str, config: Any) -> ResourceConfig:
+        """Add what run queues of an entity can take as their default configuration."""
+        with self.lock:
+            made = ResourceConfig(self.number(), resource, config, self.stamp())
+            self.add_entity(entity).resource_configs.append(made)
+            return made
+
+    def add_queue_item(self, queue: RunQueue, run_spec: Any, **fields: Any) -> QueueItem:
+        with self.lock:
+            item = QueueItem(self.number(), run_spec, self.stamp(), **fields)
+            queue.items.append(item)
+            return item
 
     def add_run_queue(self, path: str, name: str, **fields: Any) -> RunQueue:
         """Add a run queue; the real client looks for it in the project "model-registry"."""

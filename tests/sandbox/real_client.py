@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import wandb
+from wandb.automations import DoNothing, OnRunMetric, RunEvent
 
 
 def log_a_run() -> str:
@@ -79,6 +81,59 @@ def read(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def read_the_rest() -> dict[str, Any]:
+    """People, reports, automations, integrations and queues, read and written."""
+    api = wandb.Api()
+    team, user, queue = api.team("team"), api.user("alice"), api.run_queue("team", "gpu")
+    [report] = api.reports("team/vision")
+    project = api.project("vision", entity="team")
+    event = OnRunMetric(scope=project, filter=RunEvent.metric("loss") < 0.1)
+    api.create_automation(event >> DoNothing(), name="made")
+    made = api.automation("made", entity="team")
+    made.enabled = False
+    return {
+        "team": [team.name, team.entity_type, [member.username for member in team.members]],
+        "user_teams": user.teams,
+        "users": [one.username for one in api.users("example.com")][:2],
+        "nobody": api.user("nobody"),
+        "organization": api.organization().name,
+        "report": [report.display_name, report.spec, report.user["username"]],
+        "integrations": [type(one).__name__ for one in api.integrations("team")],
+        "slack": [one.channel_name for one in api.slack_integrations(entity="team")],
+        "automations": sorted(one.name for one in api.automations("team")),
+        "all_automations": sorted(one.name for one in api.automations()),
+        "event": made.event.filter.metric.threshold_filter.name,
+        "automation_twice": fails_with(
+            lambda: api.create_automation(event >> DoNothing(), name="made")
+        ),
+        "updated": api.update_automation(made).enabled,
+        "deleted": api.delete_automation(made),
+        "queue": [queue.access, queue.prioritization_mode, queue.type, queue.default_resource_config],
+        "items": [item.state for item in queue.items],
+        "queued": api.queued_run("team", "vision", "gpu", queue.items[0].id, project_queue="model-registry").state,
+        "missing_team": fails_with(lambda: api.team("missing")),
+        "invited": api.create_team("crew").invite("bob"),
+        "crew": [member.username for member in api.team("crew").members],
+    }  # fmt: skip
+
+
+def change() -> dict[str, Any]:
+    """Runs and projects made, uploaded to and deleted."""
+    api = wandb.Api()
+    api.create_project("made", "team")
+    run = api.create_run(run_id="made0001", project="made", entity="team")
+    file = run.upload_file(__file__, root=str(Path(__file__).parent))
+    run.delete()
+    again = wandb.Api()
+    return {
+        "created": run.state,
+        "uploaded": [file.name, file.size],
+        "deleted_run": fails_with(lambda: again.run("team/made/made0001")),
+        "left": len(again.runs("team/made")),
+        "reused": fails_with(lambda: again.create_run(run_id="made0001", project="made", entity="team")),
+    }  # fmt: skip
+
+
 def edit(name: str) -> None:
     run = wandb.Api().run(f"team/fresh/{name}")
     run.tags.append("three")
@@ -93,4 +148,5 @@ if __name__ == "__main__":
     logged = log_a_run()
     seen = read(logged)
     edit(logged)
-    sys.stdout.write("\n" + json.dumps({"id": logged, **seen}) + "\n")
+    seen |= read_the_rest() | change() | {"id": logged}
+    sys.stdout.write("\n" + json.dumps(seen) + "\n")

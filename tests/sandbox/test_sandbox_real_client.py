@@ -27,7 +27,23 @@ def environment(url: str, folder: Path) -> dict[str, str]:
 def world() -> World:
     world = World()
     world.add_user("alice", key=KEY, entity="alice", teams=["team"])
+    world.add_user("bob")
     generate(world, "team/vision", runs=150)
+    world.add_organization("acme", teams=["team"], members=["alice"])
+    world.add_view("team/vision", "Results", spec='{"panelGroups":[]}')
+    world.add_view("team/vision", "A workspace", type="project-view")
+    world.add_integration("team", "SlackIntegration", team_name="acme", channel_name="#runs")
+    world.add_integration(
+        "team", "GenericWebhookIntegration", name="hook", url_endpoint="https://example.com"
+    )
+    world.add_trigger("team/vision", "notify")
+    world.add_project("team", "model-registry")
+    config = world.add_resource_config("team", "kubernetes", {"resource_args": {}})
+    queue = world.add_run_queue(
+        "team/model-registry", "gpu", prioritization_mode="V0",
+        default_resource_config_id=config.id,
+    )  # fmt: skip
+    world.add_queue_item(queue, {"job": "train"})
     return world
 
 
@@ -47,7 +63,7 @@ def seen(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 EXPECTED = {
     "viewer": "alice",
     "default_entity": "alice",
-    "projects": ["fresh", "vision"],
+    "projects": ["fresh", "model-registry", "vision"],
     "name": "my run",
     "state": "finished",
     "tags": ["one", "two"],
@@ -70,6 +86,31 @@ EXPECTED = {
     "missing_sweep": "CommError",
     "bad_filter": "WandbApiFailedError",
     "best_run": True,
+    "team": ["team", "team", ["alice"]],
+    "user_teams": ["alice", "team"],
+    "users": ["alice", "bob"],
+    "nobody": None,
+    "organization": "acme",
+    "report": ["Results", {"panelGroups": []}, "alice"],
+    "integrations": ["SlackIntegration", "WebhookIntegration"],
+    "slack": ["#runs"],
+    "automations": ["made", "notify"],
+    "all_automations": ["made", "notify"],
+    "event": "loss",
+    "automation_twice": "CommError",
+    "updated": False,
+    "deleted": True,
+    "queue": ["PROJECT", "V0", "kubernetes", {"resource_args": {}}],
+    "items": ["pending"],
+    "queued": "pending",
+    "missing_team": "KeyError",
+    "invited": True,
+    "crew": ["alice", "bob"],
+    "created": "running",
+    "uploaded": ["real_client.py", SCRIPT.stat().st_size],
+    "deleted_run": "CommError",
+    "left": 0,
+    "reused": "WandbApiFailedError",
 }
 
 
