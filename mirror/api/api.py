@@ -377,9 +377,7 @@ class Api(Refused):
         if len(found) > 1:
             from mirror.api.notices import warn
 
-            warn(
-                f"Found multiple users, returning the first user matching {username_or_email!r}"
-            )
+            warn(f"Found multiple users, returning the first user matching {username_or_email!r}")
         return found[0] if found else None
 
     def users(self, username_or_email: str) -> list[User]:
@@ -405,7 +403,7 @@ class Api(Refused):
         Read through and kept. Raises CommError where there is none, NotMirrored offline when it was
         never read.
         """
-        from mirror.api.users import OrgEntity, Organization
+        from mirror.api.users import Organization, OrgEntity
 
         wanted = name or self.settings.get("organization")
         node = self._service_api.organization(wanted, None if wanted else self._entity())
@@ -515,8 +513,7 @@ def _config(
     url = os.fspath(store) if isinstance(store, str | os.PathLike) else None
     if not isinstance(config, Config):
         return resolve(store=url, base_url=base_url, api_key=api_key, config=config, mode=mode)
-    given = {"store": url, "base_url": base_url, "api_key": api_key, "mode": mode}
+    given: dict[str, Any] = {"store": url, "base_url": base_url, "api_key": api_key, "mode": mode}
     if mode is not None and mode not in ("auto", "offline", "online"):
         raise ConfigError('"auto", "offline" or "online" is expected', where="argument mode")
     return replace(config, **{name: value for name, value in given.items() if value is not None})
-

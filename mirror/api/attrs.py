@@ -42,7 +42,7 @@ class Attrs:
             return False
         from IPython.display import HTML, display
 
-        display(HTML(html))  # type: ignore[no-untyped-call]
+        display(HTML(html))
         return True
 
     def to_html(self, *args: Any, **kwargs: Any) -> Any:
@@ -81,7 +81,7 @@ def _shell() -> Any:
         from IPython import get_ipython
     except ImportError:
         return None
-    return get_ipython()  # type: ignore[no-untyped-call]
+    return get_ipython()
 
 
 def _in_jupyter() -> bool:
@@ -91,5 +91,5 @@ def _in_jupyter() -> bool:
 def in_vscode() -> bool:
     """Whether this is a notebook of VS Code, which shows no frames."""
     kernel = getattr(_shell(), "kernel", None)
-    parent = getattr(kernel, "get_parent", dict)()
+    parent: Any = getattr(kernel, "get_parent", dict)()
     return bool(kernel) and "vscode" in str(parent)

@@ -149,9 +149,7 @@ class Project(Attrs):
         """Return the project's sweeps, a lazy listing. `filters` is in W&B's syntax; `order` is unused."""
         from mirror.api.sweeps import Sweeps
 
-        return Sweeps(
-            self._service_api, self.entity, self.name, per_page=per_page, filters=filters
-        )
+        return Sweeps(self._service_api, self.entity, self.name, per_page=per_page, filters=filters)
 
     def artifacts_types(self, per_page: int = 50) -> Any:
         """Refused: artifacts are not mirrored yet. Raises UnsupportedError."""

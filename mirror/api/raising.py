@@ -111,10 +111,19 @@ def _loaded(ours: type[MirrorError]) -> tuple[type[Exception], ...]:
     return tuple(kind for kind in found if isinstance(kind, type))
 
 
-@functools.cache
+_KINDS: dict[tuple[type[MirrorError], tuple[type[Exception], ...]], type[MirrorError]] = {}
+
+
 def _kind(ours: type[MirrorError], theirs: tuple[type[Exception], ...]) -> type[MirrorError]:
+    """The class that is ours and theirs; the same one each time."""
     if not theirs:
         return ours
+    if (ours, theirs) not in _KINDS:
+        _KINDS[ours, theirs] = _joined(ours, theirs)
+    return _KINDS[ours, theirs]
+
+
+def _joined(ours: type[MirrorError], theirs: tuple[type[Exception], ...]) -> type[MirrorError]:
     members = {
         "__module__": ours.__module__,
         "__qualname__": ours.__qualname__,

@@ -26,7 +26,14 @@ class Refused:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("artifact_type")
 
-    def artifact_collections(self, project_name: Any, type_name: Any, order: Any = None, per_page: Any = 50, start: Any = None) -> Any:
+    def artifact_collections(
+        self,
+        project_name: Any,
+        type_name: Any,
+        order: Any = None,
+        per_page: Any = 50,
+        start: Any = None,
+    ) -> Any:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("artifact_collections")
 
@@ -34,7 +41,15 @@ class Refused:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("artifact_versions")
 
-    def artifacts(self, type_name: Any, name: Any, order: Any = None, per_page: Any = 50, tags: Any = None, start: Any = None) -> Any:
+    def artifacts(
+        self,
+        type_name: Any,
+        name: Any,
+        order: Any = None,
+        per_page: Any = 50,
+        tags: Any = None,
+        start: Any = None,
+    ) -> Any:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("artifacts")
 
@@ -58,7 +73,14 @@ class Refused:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("artifact_collection_exists")
 
-    def registries(self, organization: Any = None, filter: Any = None, order: Any = None, per_page: Any = 100, start: Any = None) -> Any:
+    def registries(
+        self,
+        organization: Any = None,
+        filter: Any = None,
+        order: Any = None,
+        per_page: Any = 100,
+        start: Any = None,
+    ) -> Any:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("registries")
 
@@ -74,15 +96,34 @@ class Refused:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
         self._service_api.refuse_write("create_run")
 
-    def create_run_queue(self, name: Any, type: Any, entity: Any = None, prioritization_mode: Any = None, config: Any = None, template_variables: Any = None) -> Any:
+    def create_run_queue(
+        self,
+        name: Any,
+        type: Any,
+        entity: Any = None,
+        prioritization_mode: Any = None,
+        config: Any = None,
+        template_variables: Any = None,
+    ) -> Any:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
         self._service_api.refuse_write("create_run_queue")
 
-    def create_custom_chart(self, entity: Any, name: Any, display_name: Any, spec_type: Any, access: Any, spec: Any) -> Any:
+    def create_custom_chart(
+        self, entity: Any, name: Any, display_name: Any, spec_type: Any, access: Any, spec: Any
+    ) -> Any:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
         self._service_api.refuse_write("create_custom_chart")
 
-    def upsert_run_queue(self, name: Any, resource_config: Any, resource_type: Any, entity: Any = None, template_variables: Any = None, external_links: Any = None, prioritization_mode: Any = None) -> Any:
+    def upsert_run_queue(
+        self,
+        name: Any,
+        resource_config: Any,
+        resource_type: Any,
+        entity: Any = None,
+        template_variables: Any = None,
+        external_links: Any = None,
+        prioritization_mode: Any = None,
+    ) -> Any:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
         self._service_api.refuse_write("upsert_run_queue")
 
@@ -94,7 +135,14 @@ class Refused:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
         self._service_api.refuse_write("create_team")
 
-    def create_registry(self, name: Any, visibility: Any, organization: Any = None, description: Any = None, artifact_types: Any = None) -> Any:
+    def create_registry(
+        self,
+        name: Any,
+        visibility: Any,
+        organization: Any = None,
+        description: Any = None,
+        artifact_types: Any = None,
+    ) -> Any:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
         self._service_api.refuse_write("create_registry")
 

@@ -111,7 +111,7 @@ class Runs(SizedPaginator["Run"]):
     # somebody looks.
 
     @property
-    def objects(self) -> list[Run]:  # type: ignore[override]
+    def objects(self) -> list[Run]:
         """The runs loaded so far."""
         self._settle()
         return self._loaded
@@ -148,7 +148,7 @@ class Runs(SizedPaginator["Run"]):
         return str(len(self._loaded))
 
     @property
-    def last_response(self) -> dict[str, Any] | None:  # type: ignore[override]
+    def last_response(self) -> dict[str, Any] | None:
         """What the server would have answered last, as far as it is known; None before the first page."""
         self._settle()
         if self._listing is None or self._count is None:
@@ -167,12 +167,14 @@ class Runs(SizedPaginator["Run"]):
     @property
     def synced_at(self) -> str | None:
         """The server's time that the answer is fresh as of; None where nothing was synced."""
-        return self._service_api.synced_at(self.entity, self.project)
+        source: Source = self._service_api
+        return source.synced_at(self.entity, self.project)
 
     @property
     def is_stale(self) -> bool:
         """Whether the answer is older than `max_age`, or could not be refreshed."""
-        return self._service_api.is_stale(self.synced_at)
+        source: Source = self._service_api
+        return source.is_stale(self.synced_at)
 
     def _load_page(self) -> bool:
         listing = self._open()
@@ -391,7 +393,8 @@ class Run(Attrs):
         user = self._attrs.get("user")
         if not user:
             raise AttributeError("user")
-        return self._made_user(user)
+        made: User = self._made_user(user)
+        return made
 
     def _made_user(self, attrs: Any) -> Any:
         from mirror.api.users import User
@@ -647,9 +650,12 @@ class Run(Attrs):
         return self._metadata
 
     @property
-    def lastHistoryStep(self) -> int:  # noqa: N802 - the real client's name
-        """The last step of the history; -1 where there is none."""
+    def lastHistoryStep(self) -> int:
+        """The last step of the history; -1 where there is none. Asked of the server while the run lives."""
         row = self._row
+        last = self._service_api.last_step(self)
+        if last is not None:
+            return last
         keys = (loads(unpack(row.node) or "{}") if row is not None else {}).get("historyKeys")
         return int((keys or {}).get("lastStep", -1))
 
@@ -762,7 +768,8 @@ class Run(Attrs):
         state: Literal["running", "pending"] = "running",
     ) -> Run:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
-        api._service_api.refuse_write("Run.create")
+        source: Source = api._service_api
+        source.refuse_write("Run.create")
 
     def update(self) -> None:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""

@@ -6,11 +6,13 @@ Source and ask it. What is fetched goes through `ingest` and is then answered li
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -26,9 +28,11 @@ from mirror.errors import (
     StoreBusy,
     UnsupportedError,
 )
-from mirror.jsontext import escape, loads, unescape, unpack
+from mirror.jsontext import dumps, escape, loads, unescape, unpack
 
 if TYPE_CHECKING:
+    from mirror.api.files import File
+    from mirror.api.runs import Run
     from mirror.projects import Project
     from mirror.reads import After, RunQuery, RunRow
     from mirror.remote.client import Client
@@ -40,6 +44,8 @@ RETRY_AFTER_S = 30.0
 """How long a server found down is left alone before an answer is refreshed again."""
 TRIES = 3
 READ_AHEAD = 1000
+WINDOW = 1000
+"""Steps of a history that are read and kept together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -610,7 +616,11 @@ class Source:
         """
         try:
             found: dict[str, Any] | None = self.cached(
-                "viewer", "", "viewer", "the viewer (who the API key belongs to)", self._fetch_viewer
+                "viewer",
+                "",
+                "viewer",
+                "the viewer (who the API key belongs to)",
+                self._fetch_viewer,
             )
         except (NotMirrored, RemoteError):
             if needed:
@@ -718,18 +728,22 @@ class Source:
         fetch: Callable[[], Any],
         *,
         path: str | None = None,
+        fresh: Callable[[Any], bool] = lambda _node: True,
     ) -> Any:
         """Return the node of an object that is read whole; a null node says "there is none".
 
-        Auto: from the store unless older than `max_age`, else fetched and kept. Raises NotMirrored.
+        Auto: from the store unless older than `max_age` or not `fresh`, else fetched and kept.
+        Raises NotMirrored, StaleError.
         """
         held = self._object(kind, scope, name)
-        if held is not None and self.mode != "online" and not self._too_old(held.synced_at):
-            return held.node
         if self.mode == "offline":
             if held is None:
-                raise NotMirrored(what, path=path)
+                remedy = None if path else "ask for it once in auto mode, which keeps it"
+                raise NotMirrored(what, path=path, remedy=remedy)
             self._refuse_stale(held.synced_at, what, path)
+            return held.node
+        if held is not None and self.mode == "auto" and not self._too_old(held.synced_at) and fresh(held.node):  # fmt: skip
+            return held.node
         fetched: Any = None
 
         def ask() -> None:
@@ -751,6 +765,290 @@ class Source:
         found = self.find(entity, project)
         return f"{entity}/{project}" if found is None else found.project_id
 
+    def _listed(
+        self,
+        kind: str,
+        scope: str,
+        what: str,
+        pages: Callable[[], list[dict[str, Any]]],
+        *,
+        path: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return all nodes of a listing that is kept whole; as `cached` does it."""
+        held = self._objects(kind, scope)
+        if self.mode == "offline" and held is None:
+            raise NotMirrored(what, path=path, remedy=None if path else _ONCE)
+        if held is not None and self.mode != "online":
+            return [item.node for item in held]
+        nodes: list[dict[str, Any]] = []
+
+        def ask() -> None:
+            nonlocal nodes
+            nodes = pages()
+            if self.config.read_through:
+                from mirror.ingest import ingest_objects
+
+                named = {str(node.get("id") or at): node for at, node in enumerate(nodes)}
+                with self.store.begin() as tx:
+                    ingest_objects(tx, kind, scope, named, synced_at=self.now(), listing={})
+
+        if self._answered(ask, held=held is not None):
+            return nodes
+        return [item.node for item in held or ()]
+
+    def _pages(
+        self, operation: str, way: Sequence[str], first: int = 100, **variables: Any
+    ) -> list[dict[str, Any]]:
+        from mirror.remote.pages import connection
+
+        pages = connection(self.client, operation, way, first=first, **variables)
+        return [dict(node) for page in pages for node in page.nodes]
+
+    @edge
+    def views(self, entity: str, project: str) -> list[dict[str, Any]] | None:
+        """Return the nodes of a project's reports; None: there is no project."""
+        from mirror.errors import NotFound
+
+        path = f"{entity}/{project}"
+        found = self.find(entity, project)
+        if self.mode == "offline":
+            if found is None:
+                raise NotMirrored(f"reports of project {path!r}", path=path)
+            if found.deleted_at is not None:
+                return None
+        try:
+            return self._listed(
+                "view",
+                path if found is None else found.project_id,
+                f"the list of reports of {path!r}",
+                lambda: self._pages(
+                    "MirrorViews", ["project", "allViews"], entity=entity, project=project
+                ),
+                path=path,
+            )
+        except NotFound:
+            return None
+
+    @edge
+    def automations(self, entity: str | None) -> list[dict[str, Any]]:
+        """Return the nodes of an entity's automations, else of all that the viewer may see."""
+        what = f"automations of {entity!r}" if entity else "automations"
+        return self._listed("automation", entity or "", what, lambda: self._triggers(entity))
+
+    def _triggers(self, entity: str | None) -> list[dict[str, Any]]:
+        if entity is None:
+            projects = self._pages("MirrorViewerTriggers", ["viewer", "projects"])
+            return [node for project in projects for node in project["triggers"]]
+        from mirror.errors import GraphQLError
+
+        try:
+            return self._pages("MirrorEntityTriggers", ["entity", "triggers"], entity=entity)
+        except GraphQLError:  # servers before 0.83 list them by project only
+            projects = self._pages("MirrorProjectTriggers", ["entity", "projects"], entity=entity)
+            return [node for project in projects for node in project["triggers"]]
+
+    @edge
+    def integrations(self, entity: str) -> list[dict[str, Any]]:
+        """Return the nodes of an entity's integrations."""
+        return self._listed(
+            "integration",
+            entity,
+            f"integrations of {entity!r}",
+            lambda: self._pages("MirrorIntegrations", ["entity", "integrations"], entity=entity),
+        )
+
+    @edge
+    def run_queue(
+        self, entity: str, project: str, name: str, *, fresh: bool = False
+    ) -> dict[str, Any]:
+        """Return a run queue's node with its items. Raises ValueError where there is none."""
+
+        def fetch() -> Any:
+            data = self.client.execute("MirrorRunQueue", entity=entity, project=project, queue=name)
+            return (data.get("project") or {}).get("runQueue")
+
+        node: dict[str, Any] | None = self.cached(
+            "run_queue",
+            f"{entity}/{project}",
+            name,
+            f"run queue {entity}/{name}",
+            fetch,
+            fresh=lambda _node: not fresh,
+        )
+        if node is None:
+            raise ValueError(f"Could not find run queue {name!r} of entity {entity!r}")
+        return node
+
+    @edge
+    def resource_config(self, entity: str, number: str) -> dict[str, Any] | None:
+        """Return the default resource configuration of a queue."""
+
+        def fetch() -> Any:
+            data = self.client.execute("MirrorResourceConfig", entity=entity, id=number)
+            return (data.get("entity") or {}).get("defaultResourceConfig")
+
+        found: dict[str, Any] | None = self.cached(
+            "resource_config", entity, str(number), f"resource configuration {number}", fetch
+        )
+        return found
+
+    # -------------------------------------------------------------- files and histories of a run
+
+    def _place(self, run: Run) -> dict[str, str]:
+        return {"entity": run.entity, "project": run.project, "run": run.id}
+
+    def _fresh_for(self, run: Run) -> tuple[Any, Callable[[Any], bool]]:
+        """What of a run an answer about it depends on, and whether a kept answer still holds.
+
+        Of a run that has not ended nothing kept holds: it moves between two syncs.
+        """
+        mark = [run.state, run._attrs.get("historyLineCount"), run._attrs.get("heartbeatAt")]
+        ended = run.state not in ("running", "pending", "preempting")
+        return mark, lambda node: ended and node is not None and node.get("mark") == mark
+
+    @edge
+    def files(self, run: Run) -> dict[str, Any] | None:
+        """Return a run's files, {"fileCount": …, "files": [nodes]}; None: there is no such run."""
+        mark, fresh = self._fresh_for(run)
+        found: dict[str, Any] | None = self.cached(
+            "file_list",
+            self.scope_of(run.entity, run.project),
+            run.id,
+            f"the list of files of run {run.entity}/{run.project}/{run.id}",
+            lambda: self._fetch_files(run, mark),
+            fresh=fresh,
+        )
+        return found
+
+    def _fetch_files(self, run: Run, mark: Any) -> dict[str, Any] | None:
+        from mirror.remote.pages import page_of
+
+        nodes: list[Any] = []
+        after: str | None = None
+        while True:
+            data = self.client.execute("MirrorFiles", first=500, after=after, **self._place(run))
+            node = (data.get("project") or {}).get("run")
+            if node is None:
+                return None
+            page = page_of(node.get("files"))
+            nodes += page.nodes
+            if not page.has_next or page.end_cursor in (None, after):
+                return {"mark": mark, "fileCount": node.get("fileCount"), "files": nodes}
+            after = page.end_cursor
+
+    @edge
+    def blob(self, file: File) -> Path:
+        """Return the path of a file's contents beside the store, downloaded when it is not there."""
+        run, attrs = file.run, file._attrs
+        if run is None:
+            raise ValueError(f"file {attrs.get('name')!r} belongs to no run")
+        about = (attrs["name"], attrs.get("md5"), attrs.get("updatedAt"), attrs.get("sizeBytes"))
+        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:32]
+        folder = self.blob_folder() / escape(self.scope_of(run.entity, run.project)) / run.id
+        path = folder / digest
+        if path.exists() and self.mode != "online":
+            return path
+        if self.mode == "offline":
+            raise NotMirrored(
+                f"file {attrs['name']!r} of run {run.entity}/{run.project}/{run.id}", remedy=_ONCE
+            )
+        from mirror.errors import NotFound, Unauthorized
+        from mirror.remote.downloads import download
+
+        try:
+            download(self.client, attrs["url"], path)
+        except (NotFound, Unauthorized):  # the address has expired: ask for a new one, once
+            listed = self._fetch_files(run, None)
+            again = [node for node in (listed or {}).get("files", ()) if node["id"] == attrs["id"]]
+            if not again:
+                raise
+            download(self.client, again[0]["url"], path)
+        return path
+
+    def blob_folder(self) -> Path:
+        """Return the folder of downloaded files: beside a SQLite store, else in the user's data folder."""
+        path = self.store.path
+        if path is not None:
+            return path.with_name(f"{path.name}.blobs")
+        name = hashlib.sha256(str(self.store.engine.url).encode()).hexdigest()[:16]
+        return Path.home() / ".local" / "share" / "mirror" / "blobs" / name
+
+    @edge
+    def history(
+        self, run: Run, samples: int, keys: list[str] | None, x_axis: str, stream: str
+    ) -> list[dict[str, Any]]:
+        """Return the sampled rows of a history, fresh dicts each time."""
+        mark, fresh = self._fresh_for(run)
+        asked = [run.id, stream, samples, keys, x_axis if keys else None]
+        node = self.cached(
+            "history",
+            self.scope_of(run.entity, run.project),
+            dumps(asked),
+            f"the history of run {run.entity}/{run.project}/{run.id}",
+            lambda: {"mark": mark, "rows": self._fetch_history(run, samples, keys, x_axis, stream)},
+            fresh=fresh,
+        )
+        return [loads(row) if isinstance(row, str) else dict(row) for row in node["rows"]]
+
+    def _fetch_history(
+        self, run: Run, samples: int, keys: list[str] | None, x_axis: str, stream: str
+    ) -> list[Any]:
+        place = self._place(run)
+        if keys:
+            from mirror.api.history import spec_of
+
+            specs = [spec_of(keys, x_axis, samples)]
+            data = self.client.execute("MirrorSampledHistory", specs=specs, **place)
+            return list(data["project"]["run"]["sampledHistory"][0])
+        operation = "MirrorHistory" if stream == "default" else "MirrorEvents"
+        run_node = self.client.execute(operation, samples=samples, **place)["project"]["run"]
+        return list(run_node["history" if stream == "default" else "events"])
+
+    def last_step(self, run: Run) -> int | None:
+        """Ask the server for the last step of a run that has not ended; None: what is held counts."""
+        if self.mode == "offline" or run.state not in ("running", "pending", "preempting"):
+            return None
+        try:
+            data = self.client.execute("MirrorHistoryKeys", **self._place(run))
+        except RemoteError:
+            return None
+        node = (data.get("project") or {}).get("run") or {}
+        return int((node.get("historyKeys") or {}).get("lastStep", -1))
+
+    @edge
+    def history_rows(
+        self, run: Run, start: int, stop: int, *, use_cache: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return all rows of the steps [start, stop), read and kept in windows of 1,000 steps."""
+        mark, fresh = self._fresh_for(run)
+        scope = self.scope_of(run.entity, run.project)
+        rows: list[dict[str, Any]] = []
+        for window in range(start // WINDOW, (stop - 1) // WINDOW + 1):
+            low = window * WINDOW
+
+            def fetch(low: int = low) -> Any:
+                data = self.client.execute(
+                    "MirrorHistoryPage",
+                    minStep=low,
+                    maxStep=low + WINDOW,
+                    samples=WINDOW,
+                    **self._place(run),
+                )
+                return {"mark": mark, "rows": data["project"]["run"]["history"]}
+
+            node = self.cached(
+                "history_page",
+                scope,
+                dumps([run.id, window]),
+                f"the history of run {run.entity}/{run.project}/{run.id}",
+                fetch,
+                fresh=lambda node: use_cache and fresh(node),
+            )
+            rows += [loads(text) for text in node["rows"]]
+        return [row for row in rows if start <= row.get("_step", start) < stop]
+
+
+_ONCE = "ask for it once in auto mode, which keeps it"
 
 # ------------------------------------------------------------------ listings of runs
 
@@ -861,7 +1159,7 @@ def row_of(node: Mapping[str, Any], synced_at: str) -> RunRow:
     from mirror.reads import RunRow
 
     mapped = map_run(node, "", None)
-    run = {
+    run: dict[str, Any] = {
         name: unescape(value) if isinstance(value, str) else value
         for name, value in mapped.run.items()
         if name in RunRow.__dataclass_fields__

@@ -46,7 +46,8 @@ class User(Attrs):
     @classmethod
     def create(cls, api: Any, email: str, admin: bool | None = False) -> User:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
-        api._service_api.refuse_write("User.create")
+        source: Source = api._service_api
+        source.refuse_write("User.create")
 
     @property
     def api_keys(self) -> list[str]:
@@ -70,8 +71,8 @@ class User(Attrs):
         for name in ("email", "username", "id"):
             if self._attrs.get(name):
                 return f"<User {self._attrs[name]}>"
-        name = self._attrs.get("name")
-        return f"<User {name!r}>" if name else "<User ???>"
+        full = self._attrs.get("name")
+        return f"<User {full!r}>" if full else "<User ???>"
 
 
 class Member(Attrs):
@@ -104,7 +105,8 @@ class Team(Attrs):
     @classmethod
     def create(cls, api: Any, team: str, admin_username: str | None = None) -> Team:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""
-        api._service_api.refuse_write("Team.create")
+        source: Source = api._service_api
+        source.refuse_write("Team.create")
 
     def invite(self, username_or_email: str, admin: bool = False) -> bool:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""

@@ -194,6 +194,11 @@ class Client:
         )
         return self._retrying(name or "query", body, tries, _is_mutation(document), timeout_s)
 
+    def stream(self, url: str, **options: Any) -> Any:
+        """Open a GET of an address (`mirror.remote.downloads`); a context with the response."""
+        self._budget.acquire()
+        return self._http.stream("GET", url, follow_redirects=True, **options)
+
     # -------------------------------------------------------------- pace, send, classify, retry
 
     def _retrying(
