@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,16 +31,24 @@ def demo(runs: int, folder: Path | None) -> None:
     place.mkdir(parents=True, exist_ok=True)
     with following(quiet=False) as on_event:
         store = demonstration.demo(place, runs=runs, say=click.echo, table=print_table, on_event=on_event)  # fmt: skip
-    click.echo(_NEXT.format(store=store))
+    click.echo(_NEXT.format(store=store, mirror=_program()))
+
+
+def _program() -> str:
+    """How to call this installation from here."""
+    beside = Path(sys.executable).with_name("mirror")
+    if shutil.which("mirror") == str(beside) or not beside.exists():
+        return "mirror"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 _NEXT = """\
 The store stays; look further, with no server at all:
 
-  mirror status --store {store}
-  mirror keys team/vision --store {store}
-  mirror runs team/vision --store {store} --filter '{{"tags": "table-2"}}'
-  mirror explain team/vision --store {store} --filter '{{"config.lr": {{"$gt": 0.01}}}}'
+  {mirror} status --store {store}
+  {mirror} keys team/vision --store {store}
+  {mirror} runs team/vision --store {store} --filter '{{"tags": "table-2"}}'
+  {mirror} explain team/vision --store {store} --filter '{{"config.lr": {{"$gt": 0.01}}}}'
 
-Your own project: set WANDB_API_KEY (or `wandb login`), then `mirror sync your-entity/your-project`.
+Your own project: set WANDB_API_KEY (or `wandb login`), then `{mirror} sync your-entity/your-project`.
 """
