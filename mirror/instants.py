@@ -6,6 +6,7 @@ digits of a second (cut, not rounded, past the sixth), no zone means UTC.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,11 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: UTC arithmetic
 
 def parse(text: str) -> int:
     """Return the instant as microseconds since 1970 UTC. Raises ValueError."""
+    if len(text) == 20 and text[4:20:3] == "--T::Z" and text.isascii():
+        # What servers send nearly always, read in C; four of these come with every run.
+        with contextlib.suppress(ValueError):
+            delta = datetime.fromisoformat(text[:19]) - _EPOCH
+            return (delta.days * 86_400 + delta.seconds) * 1_000_000
     match = _INSTANT.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"not an ISO 8601 time: {text!r}")

@@ -37,7 +37,7 @@ from mirror.store.store import Row, Store
 from mirror.sync import state
 from mirror.sync.listing import Answer, Project, windows
 from mirror.sync.report import Event, ProjectReport
-from mirror.sync.walk import START, Window, all_of
+from mirror.sync.walk import START, Window, all_of, created_us
 
 __all__ = ["ProjectSync", "Settings", "Stopped", "differs"]
 
@@ -251,13 +251,20 @@ class ProjectSync:
             self._newest_first()
         window = Window(self.state["resume_created_at"], self.state["resume_after"])
         total = answer.counts["total"]
-        done = state.live_count(self.store, self.project_id) if self.report.kind == "first" else 0
-        for page, here, after in self._walk(window, self.settings.filters, documents=True):
+        done = state.live_count(self.store, self.project_id) if newest else 0
+        known = self._newest_known() if newest else None
+        after: Window | None = None
+        for page, here, after in self._walk(
+            window, self.settings.filters, documents=True, until_us=known
+        ):
             ahead = after or here
             self._store(page.nodes, resume_created_at=ahead.start, resume_after=ahead.after)
             self._check_group(here, after)
             done += len(page.nodes)
             self.emit(Event("page", self.project.path, "runs", done=min(done, total), total=total))
+        if after is not None:
+            self._rest_of_walk(after)
+        details = {name: value for name, value in self.state["details"].items() if name != "newest"}
         # From here on the incremental pass is enough, even if this process ends now. A walk that
         # was interrupted has seen its first part long ago: `reconciled_at` stays empty for it.
         self._save(
@@ -266,17 +273,32 @@ class ProjectSync:
             walk_started_mark=None,
             resume_created_at=None,
             resume_after=None,
+            details=details,
         )
+
+    def _newest_known(self) -> int | None:
+        """From which creation time on the newest runs were read already, in microseconds."""
+        progress = self.state["details"].get("newest") or {}
+        return None if progress.get("left") else progress.get("oldest_us")
+
+    def _rest_of_walk(self, window: Window) -> None:
+        """The walk has reached the runs that were read first: list them, read what is new or moved."""
+        for page, here, after in self._walk(window, self.settings.filters):
+            self._fetch(self._changed(page.nodes))
+            ahead = after or here
+            self._save(resume_created_at=ahead.start, resume_after=ahead.after)
+            self._check_group(here, after)
 
     def _newest_first(self) -> None:
         """Bring the newest runs first, so that the mirror is of use while the walk goes on.
 
-        Its cursor is an offset and may slip when runs arrive; the walk behind it covers that.
+        Its cursor is an offset and may slip when runs arrive; the walk behind it lists these runs
+        again, and reads what slipped.
         """
         details = self.state["details"]
         if self.state["resume_created_at"] is not None:
             return
-        progress = details.get("newest") or {"left": NEWEST_FIRST, "after": None}
+        progress = details.get("newest") or {"left": NEWEST_FIRST, "after": None, "oldest_us": None}
         while progress["left"] > 0:
             size = min(progress["left"], self.page_size.value)
             page = self._documents_page(
@@ -285,6 +307,10 @@ class ProjectSync:
             progress = {
                 "left": progress["left"] - max(1, len(page.nodes)),
                 "after": page.end_cursor,
+                "oldest_us": min(
+                    (us for node in page.nodes if (us := created_us(node)) is not None),
+                    default=progress["oldest_us"],
+                ),
             }
             if not page.has_next or not page.end_cursor:
                 progress["left"] = 0
@@ -679,6 +705,7 @@ class ProjectSync:
         base: Mapping[str, Any],
         *,
         documents: bool = False,
+        until_us: int | None = None,
         extra: Callable[[bool], Mapping[str, Selection]] | None = None,
     ) -> Iterator[tuple[Page, Window, Window | None]]:
         """Yield (page, its window, the next window) to the end of a listing.
@@ -697,7 +724,7 @@ class ProjectSync:
                 return self._documents_page(filters, "+created_at", size, here.after)
             return self._light_page(filters, here.after, more)
 
-        for page, here, following in windows(fetch, window):
+        for page, here, following in windows(fetch, window, until_us=until_us):
             yield page, here, following
             if self.stopping():
                 raise Stopped(self.project.path)

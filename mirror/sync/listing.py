@@ -92,12 +92,13 @@ class Project:
 
 
 def windows(
-    fetch: Callable[[Window], Page], window: Window = START
+    fetch: Callable[[Window], Page], window: Window = START, *, until_us: int | None = None
 ) -> Iterator[tuple[Page, Window, Window | None]]:
     """Yield (page, its window, the next window) until a listing ends.
 
     The next page is fetched by a thread while the caller works on this one: which page is next
-    depends on what was listed, not on what is done with it.
+    depends on what was listed, not on what is done with it. With `until_us` the last window yielded
+    is the last that starts before that creation time.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="mirror-fetch") as ahead:
         pending: Future[Page] = ahead.submit(fetch, window)
@@ -105,7 +106,12 @@ def windows(
         while here is not None:
             page = pending.result()
             following = advance(here, page.nodes, page.end_cursor, page.has_next)
-            if following is not None:
+            ends = following is None or _starts_at(following, until_us)
+            if following is not None and not ends:
                 pending = ahead.submit(fetch, following)
             yield page, here, following
-            here = following
+            here = None if ends else following
+
+
+def _starts_at(window: Window, until_us: int | None) -> bool:
+    return until_us is not None and window.start_us is not None and window.start_us >= until_us
