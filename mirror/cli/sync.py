@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mirror.cli.app import EXIT_FAILED, EXIT_PARTLY, cli
+from mirror.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTLY, cli
+from mirror.cli.interrupting import stopped_by_signals
 from mirror.cli.opening import opened
 from mirror.cli.options import DURATION, common, one_of, project_argument, store_option
 from mirror.cli.output import age, bytes_text, json_text, print_table
@@ -96,13 +98,13 @@ _NO_HISTORY = (
 def _sync(paths: list[str] | None, *, quiet: bool, as_json: bool, **options: Any) -> int:
     from mirror.sync import sync
 
-    with following(quiet=quiet) as on_event:
-        report = sync(paths, on_event=on_event, **options)
+    with following(quiet=quiet) as on_event, stopped_by_signals() as stop:
+        report = sync(paths, on_event=on_event, stopping=stop, **options)
     if as_json:
         click.echo(json_text(report.to_dict(), indent=True))
     elif not quiet:
         _print_report(report)
-    return report.exit_code
+    return EXIT_INTERRUPTED if stop.signal == signal.SIGINT else report.exit_code
 
 
 def _print_report(report: SyncReport) -> None:

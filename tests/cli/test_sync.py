@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,15 @@ def synced(server: Server, run: Run) -> Server:
     return server
 
 
-def _mirror(*args: str, **more: object) -> list[str]:
+def _mirror(*args: str) -> list[str]:
     return [sys.executable, "-m", "mirror", *args]
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 # ------------------------------------------------------------------ sync
@@ -187,6 +195,49 @@ def test_the_daemon_ends_cleanly_when_told_to(server: Server, run: Run, tmp_path
     assert (daemon.returncode, err) == (0, "")
     with Store.open(tmp_path / "mirror.db") as store:
         assert lease.holder(store) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_sync_told_to_end_ends_after_its_page_and_goes_on_later(
+    server: Server, world: World, run: Run, number: signal.Signals, code: int
+) -> None:
+    generate(world, "team/large", runs=600)
+    world.fail("project", latency_s=0.2)
+    command = _mirror("sync", "team/large")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        _wait(lambda: world.requests.count() >= 3)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "ending after the current page" in err
+    assert "Traceback" not in out + err
+    held = int(run("runs", "team/large", "--count").stdout)
+    assert 0 < held < 600
+    world.heal()
+    assert run("sync", "team/large").exit_code == 0
+    assert run("runs", "team/large", "--count").stdout == "600\n"
+
+
+def test_a_second_ctrl_c_ends_at_once_and_the_next_sync_takes_over(
+    server: Server, world: World, run: Run
+) -> None:
+    world.fail("project", latency_s=20)
+    with subprocess.Popen(
+        _mirror("sync", "team/vision"), stderr=subprocess.PIPE, text=True
+    ) as process:
+        _wait(lambda: world.requests.count() >= 1)
+        assert process.stderr is not None
+        process.send_signal(signal.SIGINT)
+        assert "once more to end at once" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+    assert process.returncode == -signal.SIGINT
+    world.heal()
+    assert run("sync", "team/vision").exit_code == 0
 
 
 # ------------------------------------------------------------------ status, verify, doctor

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import pytest
@@ -18,8 +14,6 @@ from alembic.script import ScriptDirectory
 from mirror.errors import SchemaOutdated
 from mirror.store import migrate, tables
 from mirror.store.store import HEAD, Store
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def _tables(store: Store) -> set[str]:
@@ -126,48 +120,3 @@ def test_a_reader_never_migrates(engine_url: str) -> None:
         Path(engine_url.removeprefix("sqlite:///")).touch()
     with pytest.raises(SchemaOutdated):
         Store.open(engine_url, upgrade=True, read_only=True)
-
-
-def test_an_installed_wheel_can_migrate(tmp_path: Path, postgres_url: str) -> None:
-    """The wheel is put on the path of an environment that has our dependencies and not our checkout."""
-    source = tmp_path / "source"
-    shutil.copytree(
-        ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", "uv.lock", "dist")
-    )
-    subprocess.run(
-        [sys.executable, "-c", "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))",
-         str(tmp_path)],
-        cwd=source, check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
-    (wheel,) = tmp_path.glob("*.whl")
-    environment = tmp_path / "environment"
-    venv.create(environment, with_pip=False)
-    site = next(environment.glob("lib/python*/site-packages"))
-    shutil.unpack_archive(wheel, site, "zip")
-    ours = next(Path(one) for one in sys.path if one.endswith("site-packages"))
-    (site / "dependencies.pth").write_text(f"{_without_our_checkout(ours, tmp_path)}\n")
-    shutil.rmtree(source)
-    code = (
-        "import sys, mirror; from mirror.store.migrate import script_location; "
-        "from mirror.store.store import Store; "
-        "assert script_location().name == '_migrations', script_location(); "
-        "[Store.open(url, create=True, upgrade=True).close() for url in sys.argv[1:]]; "
-        "print(mirror.__file__)"
-    )
-    python = environment / "bin" / "python"
-    done = subprocess.run(
-        [python, "-c", code, str(tmp_path / "mirror.db"), postgres_url],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(site / "mirror" / "__init__.py")
-
-
-def _without_our_checkout(site: Path, tmp_path: Path) -> Path:
-    """A folder that shows everything installed in ours but the editable project itself."""
-    shown = tmp_path / "dependencies"
-    shown.mkdir()
-    for item in site.iterdir():
-        if "wandb_mirror" not in item.name:
-            (shown / item.name).symlink_to(item)
-    return shown
