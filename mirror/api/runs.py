@@ -130,8 +130,14 @@ class Runs(SizedPaginator["Run"]):
             listing = self._service_api.runs(self.entity, self.project, self.filters, self.order)
             if listing is None:
                 raise ValueError(f"Could not find project {self.project}")
+            if self._loaded:  # unpickled: go on behind what came along
+                listing.take(len(self._loaded))
             self._listing = listing
         return self._listing
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither a place in the store nor a key travels to another process.
+        return {**self.__dict__, "_listing": None, "_api_key": None}
 
     @property
     def more(self) -> bool:

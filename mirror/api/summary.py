@@ -74,9 +74,9 @@ class SummarySubDict:
         if k in self._dict:
             return self._dict[k]
         value = self._json_dict[k]
-        if type(value) is not dict:
-            return value
-        value = self._dict[k] = self._nested(k, value)
+        if type(value) is dict:
+            value = self._nested(k, value)
+        self._dict[k] = value  # what was read first is shown first
         return value
 
     def _nested(self, key: str, value: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,9 +36,9 @@ def server(world: World) -> Iterator[Server]:
 
 
 @pytest.fixture
-def config(server: Server, tmp_path: Path) -> Config:
-    """Settings for a store that does not exist yet; a server that is down is given up at once."""
-    store = str(tmp_path / "mirror.db")
+def config(server: Server, tmp_path: Path, sqlite_template: Path) -> Config:
+    """Settings for a store with nothing in it."""
+    store = str(shutil.copy(sqlite_template, tmp_path / "mirror.db"))
     return resolve(store=store, base_url=server.url, api_key=KEY, environ={}, cwd=tmp_path)
 
 
@@ -214,6 +215,7 @@ def test_a_long_max_age_changes_nothing(synced_config: Config) -> None:
 
 
 def test_auto_syncs_a_project_that_is_not_mirrored(config: Config, world: World) -> None:
+    Path(config.store).unlink()  # not even a store is there
     api = mirror.Api(config=config)
     assert len(api.runs(MANY)) == 130
     requests = len(world.requests)
