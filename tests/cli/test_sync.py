@@ -12,11 +12,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from conftest import Run
 
+from mirror.jsontext import unpack
 from mirror.sandbox import Server, World, generate
+from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import lease
 
@@ -309,17 +313,48 @@ def test_doctor_says_what_is_wrong_with_a_setting(run: Run) -> None:
     assert "PROBLEM  settings:" in result.stdout
 
 
-def test_the_key_is_shown_nowhere(synced: Server, run: Run, tmp_path: Path) -> None:
+FAULTS = [
+    pytest.param({"status": 400, "message": f"what is {KEY}?"}, id="a server that repeats the key"),
+    pytest.param({"status": 403, "message": f"{KEY} may not"}, id="forbidden"),
+    pytest.param({"errors": [{"message": f"{KEY} and {KEY}"}]}, id="errors under 200"),
+    pytest.param({"truncate": True, "times": 99}, id="broken JSON", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("debug", [False, True], ids=["", "--debug"])
+def test_the_key_is_shown_nowhere_on_a_bad_day(
+    synced: Server, world: World, tmp_path: Path, fault: dict[str, Any], debug: bool
+) -> None:
+    world.fail("project", **fault)
+    command = _mirror("sync", "team/vision", "--json", *(["--debug"] if debug else []))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode in (1, 3)
+    assert "Error" in done.stderr or json.loads(done.stdout)["failures"]
+    assert KEY not in done.stdout + done.stderr
+    assert_not_stored(tmp_path / "mirror.db", KEY)
+
+
+def test_the_key_is_shown_nowhere_on_a_good_day(synced: Server, run: Run, tmp_path: Path) -> None:
     for args in (
         ("doctor",),
-        ("status",),
+        ("status", "--json"),
         ("sync", "team/vision"),
         ("verify",),
         ("sync", "team/nope"),
     ):
         assert KEY not in run(*args).output
-    for file in tmp_path.glob("mirror.db*"):
-        assert KEY.encode() not in file.read_bytes()
+    assert_not_stored(tmp_path / "mirror.db", KEY)
+
+
+def assert_not_stored(path: Path, secret: str) -> None:
+    """Fail if a text is in a store, in whatever table, also inside what is compressed."""
+    with Store.open(path) as store, store.read() as connection:
+        for table in tables.metadata.sorted_tables:
+            for row in connection.execute(sa.select(table)):
+                for value in row:
+                    packed = isinstance(value, bytes)
+                    assert secret not in str(unpack(value) if packed else value), table.name
 
 
 # ------------------------------------------------------------------ init, schedule
