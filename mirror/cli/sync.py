@@ -100,6 +100,7 @@ def _sync(paths: list[str] | None, *, quiet: bool, as_json: bool, **options: Any
 
     with following(quiet=quiet) as on_event, stopped_by_signals() as stop:
         report = sync(paths, on_event=on_event, stopping=stop, **options)
+    _say_what_found_no_project(report)
     if as_json:
         click.echo(json_text(report.to_dict(), indent=True))
     elif not quiet:
@@ -107,12 +108,16 @@ def _sync(paths: list[str] | None, *, quiet: bool, as_json: bool, **options: Any
     return EXIT_INTERRUPTED if stop.signal == signal.SIGINT else report.exit_code
 
 
+def _say_what_found_no_project(report: SyncReport) -> None:
+    """Say why a pattern could not be expanded: no project's events tell it."""
+    for pattern in sorted(report.failures.keys() - {project.path for project in report.projects}):
+        click.echo(f"{pattern}: {report.failures[pattern]}", err=True)
+
+
 def _print_report(report: SyncReport) -> None:
+    """Print a line a project; why one failed was said on standard error when it happened."""
     for project in report.projects:
-        click.echo(f"{project.path}: {project.error or _counts(project)}")
-    for path, problem in report.failures.items():
-        if all(project.path != path for project in report.projects):
-            click.echo(f"{path}: {problem}")
+        click.echo(f"{project.path}: {'failed' if project.error else _counts(project)}")
     click.echo(
         f"{report.requests:,} requests, {bytes_text(report.bytes)}, {report.elapsed_s:.1f} s"
         + (f", {report.retries:,} retries" if report.retries else "")
@@ -173,11 +178,13 @@ def _watch(paths: list[str] | None, *, quiet: bool, as_json: bool, **options: An
 
 
 def _print_round(report: SyncReport) -> None:
+    _say_what_found_no_project(report)
     click.echo(json_text(report.to_dict()))
     sys.stdout.flush()
 
 
 def _say_round(report: SyncReport, quiet: bool) -> None:
+    _say_what_found_no_project(report)
     if not quiet:
         _print_report(report)
         sys.stdout.flush()

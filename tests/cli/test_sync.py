@@ -129,8 +129,15 @@ def test_one_bad_project_does_not_stop_the_others(server: Server, run: Run) -> N
     result = run("sync", "team/vision", "team/nope")
     assert result.exit_code == 3
     assert "team/vision: 60 new" in result.stdout
-    assert "team/nope" in result.stdout
+    assert "team/nope: failed" in result.stdout
+    assert "'team/nope': the server has none of that name" in result.stderr
     assert run("sync", "team/nope").exit_code == 1
+
+
+def test_a_pattern_that_finds_nothing_is_said_even_quietly(server: Server, run: Run) -> None:
+    result = run("sync", "nobody/*", "--quiet")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("nobody/*: ")
 
 
 def test_a_wrong_key_is_a_sentence(
