@@ -33,6 +33,7 @@ loaded (`mirror.api.raising`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,6 +140,9 @@ class TooLarge(ServerFailed):
     """The server refuses to take or give so much at once: ask for less."""
 
 
+_UNKNOWN_TO_SERVER = re.compile(r"Cannot query field|Unknown (argument|type|fragment)", re.I)
+
+
 class GraphQLError(RemoteError):
     """The server refused the operation; `errors` holds its messages."""
 
@@ -154,6 +158,11 @@ class GraphQLError(RemoteError):
         super().__init__(
             f"{operation}: the server answered: {text}", operation=operation, status=status
         )
+
+    @property
+    def is_validation(self) -> bool:
+        """Whether the server does not know a field, argument or type asked for: it is older than mirror."""
+        return any(_UNKNOWN_TO_SERVER.search(message) for message in self.errors)
 
 
 class StuckCursor(RemoteError):

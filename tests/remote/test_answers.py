@@ -256,6 +256,20 @@ def test_a_field_that_the_server_lacks_is_recognised(message: str, field: set[st
 
 
 @pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ('Cannot query field "historyKeys" on type "Run".', True),
+        ('Unknown argument "filters" on field "Project.sweeps".', True),
+        ('Unknown type "JSONString".', True),
+        ("bad filter", False),
+        ("Variable $first got invalid value", False),
+    ],
+)
+def test_an_older_server_is_told_from_a_bad_request(message: str, expected: bool) -> None:
+    assert GraphQLError("Op", ["first", message]).is_validation is expected
+
+
+@pytest.mark.parametrize(
     ("path", "fields"),
     [
         (["viewer", "email"], {"email"}),
