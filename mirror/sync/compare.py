@@ -23,9 +23,9 @@ from mirror.remote.pages import Page
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.engine import LIGHT_PAGE, differs
 from mirror.sync.listing import Project, windows
 from mirror.sync.round import connect, open_store, targets_of, viewer
+from mirror.sync.task import LIGHT_PAGE, differs
 from mirror.sync.walk import Window
 
 __all__ = ["Difference", "verify"]

@@ -17,9 +17,10 @@ from mirror.remote.client import Client
 from mirror.remote.operations import Count, Runs
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.engine import LIGHT_PAGE, SMALL_PROJECT
+from mirror.sync.engine import SMALL_PROJECT
 from mirror.sync.listing import Project
 from mirror.sync.round import connect, targets_of, viewer
+from mirror.sync.task import LIGHT_PAGE
 from mirror.sync.walk import all_of
 
 __all__ = ["Plan", "ProjectPlan", "plan"]

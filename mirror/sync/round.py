@@ -23,10 +23,11 @@ from mirror.paths import is_pattern, matches, parse_project
 from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
 from mirror.store.store import Store
-from mirror.sync import lease, state
-from mirror.sync.engine import ProjectSync, Settings, Stopped
+from mirror.sync import kinds, lease, state
+from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
 from mirror.sync.report import Event, ProjectReport, SyncReport
+from mirror.sync.task import Settings, Stopped
 
 __all__ = ["connect", "open_store", "settings_for", "sync", "targets_of", "viewer"]
 
@@ -167,6 +168,8 @@ def _round(order: _Order, wanted: Sequence[str] | None) -> SyncReport:
     who = viewer(order.client)
     mark = _before(order.client.server_time)
     targets = targets_of(order.client, order.config, who, wanted, report.failures)
+    every_s = order.config.sync.reconcile_every_s
+    kinds.read_viewer(order.client, order.store, order.token, every_s, mark)
     with ThreadPoolExecutor(
         max(1, order.config.sync.workers), thread_name_prefix="mirror-sync"
     ) as pool:
@@ -209,6 +212,7 @@ def _one(order: _Order, target: tuple[str, str], mark: str | None) -> ProjectRep
     )
     try:
         report, outcome = work.run(), "ok"
+        kinds.read(work)
     except StoreBusy:
         raise  # the lease is lost: nothing more may be written in this round
     except Stopped as stopped:
