@@ -6,18 +6,16 @@ store. Nothing of the user's settings is read, no key is used, nothing leaves th
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mirror import projects
+import mirror
 from mirror.config import Config, resolve
-from mirror.reads import RunQuery
 from mirror.sandbox import Server, World, generate
-from mirror.store.store import Store
 from mirror.sync import Event, SyncReport, sync
 
 __all__ = ["demo"]
@@ -27,20 +25,35 @@ KEY = "demo-key".ljust(40, "0")
 
 Say = Callable[[str], object]
 
-QUESTIONS: tuple[tuple[str, Mapping[str, Any], str, tuple[str, ...]], ...] = (
-    (
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of `api.runs`, and what is shown of each run of the answer."""
+
+    title: str
+    filters: dict[str, Any]
+    order: str
+    shown: dict[str, Callable[[Any], Any]]
+
+
+QUESTIONS = (
+    Question("Everything, newest first", {}, "-created_at", {"state": lambda run: run.state}),
+    Question(
         "The best finished runs with a small learning rate",
-        {"state": "finished", "config.lr": {"$lt": 0.001}, "summary_metrics.val/acc": {"$gt": 0}},
+        {"state": "finished", "config.lr": {"$lt": 0.001}},
         "-summary_metrics.val/acc",
-        ("name", "config.lr", "config.optimizer.name", "summary_metrics.val/acc"),
+        {
+            "config.lr": lambda run: run.config["lr"],
+            "summary val/acc": lambda run: run.summary["val/acc"],
+        },
     ),
-    (
+    Question(
         "Runs that crashed, or diverged to a loss of NaN (which W&B keeps as text)",
         {"$or": [{"state": "crashed"}, {"summary_metrics.loss": "NaN"}]},
         "-created_at",
-        ("name", "state", "summary_metrics.loss", "created_at"),
+        {"state": lambda run: run.state, "summary loss": lambda run: run.summary.get("loss")},
     ),
-    (
+    Question(
         "Tagged baseline, not with adam, a name that matches a pattern",
         {
             "tags": "baseline",
@@ -48,7 +61,10 @@ QUESTIONS: tuple[tuple[str, Mapping[str, Any], str, tuple[str, ...]], ...] = (
             "display_name": {"$regex": "^[a-m].*-[0-9]+$"},
         },
         "+created_at",
-        ("name", "display_name", "config.optimizer.name", "tags"),
+        {
+            "config.optimizer.name": lambda run: run.config["optimizer"]["name"],
+            "tags": lambda run: run.tags,
+        },
     ),
 )
 
@@ -66,7 +82,7 @@ def demo(
         settings = resolve(store=store, base_url=server.url, api_key=KEY, environ={}, cwd=folder)
         say(f"$ mirror sync {PATH}")
         say(_told(_sync(settings, on_event)))
-        _answer(store, say, table)
+        _answer(settings, say, table)
         say("Nothing happened on the server since. The same again:\n")
         say(f"$ mirror sync {PATH}")
         say(_told(_sync(settings, on_event)))
@@ -99,20 +115,22 @@ def _told(report: SyncReport) -> str:
     return f"{what}: {cost}\n"
 
 
-def _answer(path: Path, say: Say, table: Callable[..., object]) -> None:
-    with Store.open(path) as store:
-        entity, _, name = PATH.partition("/")
-        project = projects.find(store, entity, name)
-        for title, filters, order, columns in QUESTIONS:
-            query = RunQuery(store, project.project_id, filters, order)
-            began = time.perf_counter()
-            count, rows = query.count(), list(query.columns(columns, stop=3))
-            took_ms = (time.perf_counter() - began) * 1000
-            say(
-                f"{title}:\n\n$ mirror runs {PATH} --filter '{json.dumps(filters)}' --order {order}"
-            )
-            table(columns, rows)
-            say(f"{count:,} runs, the first {len(rows)} shown: {took_ms:.1f} ms, offline\n")
+def _answer(settings: Config, say: Say, table: Callable[..., object]) -> None:
+    """Ask through `mirror.Api`, as a script would that used `wandb.Api` before."""
+    api = mirror.Api(config=settings, mode="offline")
+    say(f'>>> api = mirror.Api(store={settings.store!r}, mode="offline")\n')
+    for question in QUESTIONS:
+        began = time.perf_counter()
+        runs = api.runs(PATH, filters=question.filters, order=question.order)
+        count, first = len(runs), runs[:3]
+        rows = [
+            (run.id, run.name, *(show(run) for show in question.shown.values())) for run in first
+        ]
+        took_ms = (time.perf_counter() - began) * 1000
+        say(f"{question.title}:\n")
+        say(f">>> runs = api.runs({PATH!r}, {question.filters!r}, order={question.order!r})")
+        table(("id", "name", *question.shown), rows)
+        say(f"{count:,} runs, the first {len(first)} shown: {took_ms:.1f} ms, offline\n")
 
 
 def _change(world: World) -> str:
