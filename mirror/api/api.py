@@ -435,9 +435,14 @@ class Api(Refused):
 
         Read through and kept. Raises NotMirrored offline when they were never read.
         """
-        from mirror.api.automations import Automations
+        from mirror.api.automations import Automations, EntityAutomations
 
-        return Automations(self._service_api, entity, name=name, per_page=per_page, start=start)
+        if entity is None:
+            return Automations(self._service_api, name=name, per_page=per_page, start=start)
+        filter = {"name": name} if name else None
+        return EntityAutomations(
+            self._service_api, entity, filter=filter, per_page=per_page, start=start
+        )
 
     def integrations(
         self, entity: str | None = None, *, per_page: int = 50, start: str | None = None
@@ -445,7 +450,8 @@ class Api(Refused):
         """Return the Slack and webhook integrations of an entity; lazy, read through and kept."""
         from mirror.api.automations import Integrations
 
-        return Integrations(self._service_api, entity or self._entity(), per_page, start)
+        variables = {"entity": entity or self._entity()}
+        return Integrations(self._service_api, variables, per_page=per_page, start=start)
 
     def webhook_integrations(
         self, entity: str | None = None, *, per_page: int = 50, start: str | None = None
@@ -453,7 +459,8 @@ class Api(Refused):
         """Return the webhook integrations of an entity; lazy, read through and kept."""
         from mirror.api.automations import WebhookIntegrations
 
-        return WebhookIntegrations(self._service_api, entity or self._entity(), per_page, start)
+        variables = {"entity": entity or self._entity()}
+        return WebhookIntegrations(self._service_api, variables, per_page=per_page, start=start)
 
     def slack_integrations(
         self, *, entity: str | None = None, per_page: int = 50, start: str | None = None
@@ -461,7 +468,8 @@ class Api(Refused):
         """Return the Slack integrations of an entity; lazy, read through and kept."""
         from mirror.api.automations import SlackIntegrations
 
-        return SlackIntegrations(self._service_api, entity or self._entity(), per_page, start)
+        variables = {"entity": entity or self._entity()}
+        return SlackIntegrations(self._service_api, variables, per_page=per_page, start=start)
 
     def run_queue(self, entity: str, name: str) -> RunQueue:
         """Return a run queue; nothing is read before an attribute is asked for. Read through and kept."""

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Automation",
     "Automations",
+    "EntityAutomations",
     "Integrations",
+    "LegacyAutomations",
+    "LegacyEntityAutomations",
     "SlackIntegration",
     "SlackIntegrations",
     "WebhookIntegration",
@@ -102,17 +105,16 @@ class _Whole(Paginator[Any]):
         return [self._made(node) for node in page]
 
 
-class Automations(_Whole):
-    """The automations of an entity, else all that the viewer may see; lazy."""
+class _Triggers(_Whole):
+    """Automations of an entity, or of all projects that the viewer may see."""
 
     def __init__(
         self,
         service_api: Source,
-        entity: str | None = None,
-        *,
-        name: str | None = None,
-        per_page: int = 50,
-        start: str | None = None,
+        entity: str | None,
+        name: str | None,
+        per_page: int,
+        start: str | None,
     ) -> None:
         super().__init__(service_api, per_page, start)
         self._entity = entity
@@ -126,6 +128,53 @@ class Automations(_Whole):
         return Automation(node)
 
 
+class LegacyAutomations(_Triggers):
+    """All automations that the viewer may see; lazy."""
+
+    def __init__(
+        self,
+        service_api: Source,
+        *,
+        name: str | None = None,
+        per_page: int = 50,
+        start: str | None = None,
+    ) -> None:
+        super().__init__(service_api, None, name, per_page, start)
+
+
+Automations = LegacyAutomations
+
+
+class EntityAutomations(_Triggers):
+    """The automations of an entity; lazy. `filter` may be {"name": …}."""
+
+    def __init__(
+        self,
+        service_api: Source,
+        entity: str,
+        *,
+        filter: dict[str, Any] | None = None,
+        per_page: int = 50,
+        start: str | None = None,
+    ) -> None:
+        super().__init__(service_api, entity, (filter or {}).get("name"), per_page, start)
+
+
+class LegacyEntityAutomations(_Triggers):
+    """The automations of an entity, as servers before 0.83 list them; lazy."""
+
+    def __init__(
+        self,
+        service_api: Source,
+        entity: str,
+        *,
+        name: str | None = None,
+        per_page: int = 50,
+        start: str | None = None,
+    ) -> None:
+        super().__init__(service_api, entity, name, per_page, start)
+
+
 class Integrations(_Whole):
     """The Slack and webhook integrations of an entity; lazy."""
 
@@ -134,15 +183,15 @@ class Integrations(_Whole):
     def __init__(
         self,
         service_api: Source,
-        entity: str | None,
+        variables: dict[str, Any],
         per_page: int = 50,
         start: str | None = None,
     ) -> None:
         super().__init__(service_api, per_page, start)
-        self._entity = entity
+        self.variables = dict(variables)
 
     def _read(self) -> list[Mapping[str, Any]]:
-        found = self._service_api.integrations(str(self._entity))
+        found = self._service_api.integrations(str(self.variables["entity"]))
         return [node for node in found if node.get("__typename") in self.KINDS]
 
     def _made(self, node: Mapping[str, Any]) -> Any:

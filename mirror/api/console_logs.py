@@ -62,14 +62,13 @@ class ConsoleLogs(Paginator[ConsoleLogLine]):
 
     @normalized
     def _update_response(self) -> None:
-        place = {"entity": self.run.entity, "project": self.run.project, "run": self.run.id}
         if self._tail is not None:
-            found = self._service_api.fetch("MirrorLogTail", last=self._tail, **place)
-        else:
-            found = self._service_api.fetch(
-                "MirrorLogPage", first=self.per_page, after=self.cursor, **place
-            )
-        self.last_response = found
+            asked = {"last": self._tail}
+            self.last_response = self._service_api.of_run(self.run, "MirrorLogTail", **asked)
+            return
+        self.last_response = self._service_api.of_run(
+            self.run, "MirrorLogPage", first=self.per_page, after=self.cursor
+        )
 
     def convert_objects(self) -> list[ConsoleLogLine]:
         """Return the lines of the page loaded last."""

@@ -25,6 +25,19 @@ __all__ = ["File", "Files", "read_metadata"]
 METADATA = "wandb-metadata.json"
 
 
+_NOTHING = {
+    "id": None,
+    "name": None,
+    "url": None,
+    "directUrl": "",
+    "sizeBytes": 0,
+    "mimetype": "",
+    "updatedAt": None,
+    "md5": "0",
+}
+"""What the server answers for a file that is asked for by name and is not there."""
+
+
 class Files(SizedPaginator["File"]):
     """The files of a run, loaded page by page. `len()` counts all of the run's, chosen or not."""
 
@@ -82,12 +95,13 @@ class Files(SizedPaginator["File"]):
             return
         listed = self._service_api.files(self.run) or {"fileCount": 0, "files": []}
         self._total = int(listed["fileCount"] or 0)
-        self._found = [node for node in listed["files"] if self._chosen(node["name"])]
-
-    def _chosen(self, name: str) -> bool:
-        if self._names:
-            return name in self._names
-        return self._pattern is None or _like(self._pattern, name)
+        files = listed["files"]
+        if self._names:  # the server answers in the order asked, an empty file for a missing name
+            by_name = {node["name"]: node for node in files}
+            self._found = [by_name.get(name) or {**_NOTHING, "name": name} for name in self._names]
+        else:
+            pattern = self._pattern
+            self._found = [n for n in files if pattern is None or _like(pattern, n["name"])]
 
     def convert_objects(self) -> list[File]:
         """Return the next page of files."""
@@ -191,7 +205,7 @@ def _human(size: int) -> str:
 
 def read_metadata(run: Run) -> dict[str, Any] | None:
     """Return what a run's wandb-metadata.json holds; None where it has none or it cannot be read."""
-    found = [file for file in run.files(names=[METADATA]) if file.name == METADATA]
+    found = [file for file in run.files(names=[METADATA]) if file.size or file.updated_at]
     if not found:
         return None
     try:

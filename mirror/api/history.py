@@ -112,17 +112,33 @@ class HistoryScan:
 
     def _load_next(self) -> None:
         stop = min(self.page_offset + self.page_size, self._stop_step)
-        rows = self._service_api.history_rows(
+        found = self._service_api.history_rows(
             self.run, self.page_offset, stop, use_cache=self._use_cache
         )
+        rows: list[dict[str, Any]] = [_whole(row) for row in found]
         self.rows = rows if self.keys is None else _with_keys(rows, self.keys)
         self.page_offset += self.page_size
         self.scan_offset = 0
 
 
 def _with_keys(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows that have all keys, and of them only these."""
-    return [{key: row[key] for key in keys} for row in rows if all(key in row for key in keys)]
+    """The rows that have all keys, and of them only these and the step."""
+    wanted = dict.fromkeys(["_step", *keys])
+    return [
+        {key: row[key] for key in wanted if key in row}
+        for row in rows
+        if all(key in row for key in keys)
+    ]
+
+
+def _whole(value: Any) -> Any:
+    """Whole numbers as integers: the real client scans through a reader that knows only doubles."""
+    kind = type(value)
+    if kind is float:
+        return int(value) if value.is_integer() and abs(value) < 1e21 else value
+    if kind is dict:
+        return {key: _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if kind is list else value
 
 
 def spec_of(keys: Sequence[str], x_axis: str, samples: int) -> str:

@@ -76,7 +76,9 @@ class Paginator(Generic[T]):
                 raise StopIteration
         return self.objects[self.index]
 
-    next = __next__
+    def next(self) -> T:
+        """Return the next object, as the built-in `next` does. Raises StopIteration at the end."""
+        return self.__next__()
 
 
 class SizedPaginator(Paginator[T]):

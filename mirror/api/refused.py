@@ -37,6 +37,10 @@ class Refused:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("artifact_collections")
 
+    def artifact_collection(self, type_name: Any, name: Any) -> Any:
+        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
+        self._service_api.refuse_artifacts("artifact_collection")
+
     def artifact_versions(self, type_name: Any, name: Any, per_page: Any = 50) -> Any:
         """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
         self._service_api.refuse_artifacts("artifact_versions")

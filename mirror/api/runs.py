@@ -93,7 +93,6 @@ class Runs(SizedPaginator["Run"]):
         self.order = order or "+created_at"
         self._include_sweeps = include_sweeps
         self._lazy = lazy
-        self._api_key = api_key
         self._sweeps: dict[str, Sweep | None] = {}
         self._listing: Listing | None = None
         self._count: int | None = None
@@ -131,37 +130,37 @@ class Runs(SizedPaginator["Run"]):
             if listing is None:
                 raise ValueError(f"Could not find project {self.project}")
             if self._loaded:  # unpickled: go on behind what came along
-                listing.take(len(self._loaded))
+                listing.skip(len(self._loaded))
             self._listing = listing
         return self._listing
 
     def __getstate__(self) -> dict[str, Any]:
-        # Neither a place in the store nor a key travels to another process.
-        return {**self.__dict__, "_listing": None, "_api_key": None}
+        # A place in the store does not travel to another process.
+        return {**self.__dict__, "_listing": None}
 
     @property
     def more(self) -> bool:
         """Whether there are more runs to load."""
         self._settle()
-        return self._listing is None or self._count is None or self._listing.more
+        if self._count is None:
+            return True
+        return self._open().more
 
     @property
     def cursor(self) -> str | None:
         """A text that marks where the loaded runs end; None before the first page."""
         self._settle()
-        if self._listing is None or not self._loaded:
-            return None
-        return str(len(self._loaded))
+        return str(len(self._loaded)) if self._loaded else None
 
     @property
     def last_response(self) -> dict[str, Any] | None:
         """What the server would have answered last, as far as it is known; None before the first page."""
         self._settle()
-        if self._listing is None or self._count is None:
+        if self._count is None:
             return None
         page = self._loaded[-self.per_page :]
         edges = [{"node": run._node(), "cursor": None} for run in page]
-        info = {"endCursor": self.cursor, "hasNextPage": self._listing.more}
+        info = {"endCursor": self.cursor, "hasNextPage": self.more}
         return {
             "project": {"runCount": self._count, "runs": {"edges": edges, "pageInfo": info}},
         }
@@ -233,7 +232,9 @@ class Runs(SizedPaginator["Run"]):
                     raise StopIteration
         return loaded[self.index]
 
-    next = __next__
+    def next(self) -> Run:
+        """Return the next run, as `next(runs)` does. Raises StopIteration at the end."""
+        return self.__next__()
 
     def __repr__(self) -> str:
         return f"<Runs {self.entity}/{self.project}>"
@@ -284,6 +285,7 @@ class Run(Attrs):
     """One run. Server fields are attributes, in snake_case; documents are read on first touch."""
 
     _row: RunRow | None = None
+    server_provides_internal_id_field: bool | None = None
 
     def __init__(
         self,
@@ -637,7 +639,7 @@ class Run(Attrs):
     def console_logs(self, *, per_page: int = 1000, last: int | None = None) -> Any:
         """Return the console output, a lazy listing of lines; `last` lines only where given.
 
-        From the server. Raises OfflineError in offline mode when it is read.
+        Read through and kept; offline and never read: NotMirrored.
         """
         from mirror.api.console_logs import ConsoleLogs
 

@@ -429,8 +429,14 @@ class Source:
             )
         listed = self._objects("project_list", entity) or []
         places = {item.node["name"]: place for place, item in enumerate(listed)}
-        held.sort(key=lambda project: (places.get(project.name, -1), project.name))
-        return [self._project_node(project.project_id) for project in held]
+        nodes = [self._project_node(project.project_id) for project in held]
+
+        def place(item: Stored) -> tuple[int, int, int]:
+            made_us = instants.to_us(item.node.get("createdAt")) or 0
+            listed_at = places.get(item.node["name"], len(places))
+            return listed_at, made_us, _number(item.node.get("internalId"))
+
+        return sorted(nodes, key=place)
 
     # -------------------------------------------------------------- runs
 
@@ -591,7 +597,11 @@ class Source:
         if name is not None:
             text, values = f"{text} AND name = ?", [project_id, escape(name)]
         rows = self._rows(f"{text} ORDER BY created_at_us DESC, name", *values)
-        return [Stored(loads(unpack(node) or "{}"), synced_at) for node, synced_at in rows]
+        found = [Stored(loads(unpack(node) or "{}"), synced_at) for node, synced_at in rows]
+        # Newest first; of the same time in the order they were made, where ids tell it.
+        found.sort(key=lambda item: _number(item.node.get("id")))
+        found.sort(key=lambda item: instants.to_us(item.node.get("createdAt")) or 0, reverse=True)
+        return found
 
     @edge
     def matching_sweeps(self, sweeps: list[Stored], filters: Mapping[str, Any]) -> list[Stored]:
@@ -612,7 +622,8 @@ class Source:
     def viewer(self, *, needed: bool = False) -> dict[str, Any] | None:
         """Return the node of the key's owner; None: nobody, or offline nobody was noted.
 
-        With `needed`, offline and not noted is NotMirrored.
+        Wherever there is a server it is asked: the key may be another's than at the last sync. With
+        `needed`, what cannot be told is raised.
         """
         try:
             found: dict[str, Any] | None = self.cached(
@@ -620,7 +631,8 @@ class Source:
                 "",
                 "viewer",
                 "the viewer (who the API key belongs to)",
-                self._fetch_viewer,
+                lambda: self.client.execute("MirrorViewerUser").get("viewer"),
+                fresh=lambda _node: False,
             )
         except (NotMirrored, RemoteError):
             if needed:
@@ -628,13 +640,9 @@ class Source:
             return None
         return found
 
-    def _fetch_viewer(self) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self.client.execute("MirrorViewerUser").get("viewer")
-        return found
-
     @edge
     def users(self, query: str) -> list[dict[str, Any]]:
-        """Return the users a search finds; offline the kept answer, else users named in the mirror."""
+        """Return the users a search finds; offline the kept answer, else those the mirror knows."""
 
         def fetch() -> list[dict[str, Any]]:
             found = self.client.execute("MirrorUsers", query=query).get("users") or {}
@@ -643,20 +651,33 @@ class Source:
         try:
             nodes: list[dict[str, Any]] = self.cached("users", "", query, f"user {query!r}", fetch)
         except NotMirrored:
-            nodes = self._named_users(query)
-            if not nodes:
+            known = self._known_users()
+            if not known:
                 raise
+            asked = query.lower()
+            seen = ("username", "email", "name")
+            return [
+                user
+                for user in known.values()
+                if any(asked in str(user.get(name) or "").lower() for name in seen)
+            ]
         return nodes
 
-    def _named_users(self, query: str) -> list[dict[str, Any]]:
+    def _known_users(self) -> dict[str, dict[str, Any]]:
+        """Everybody of whom the mirror knows more than a name: teams' members, owners, the viewer."""
+        known: dict[str, dict[str, Any]] = {}
         rows = self._rows(
-            "SELECT id, name, username, email FROM users"
-            " WHERE (username = ? OR email = ?) AND deleted_at IS NULL",
-            escape(query),
-            query,
+            "SELECT kind, node FROM objects"
+            " WHERE kind IN ('team', 'project_owner', 'viewer') AND deleted_at IS NULL"
         )
-        names = ("id", "name", "username", "email")
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        nodes = [(kind, loads(unpack(node) or "null") or {}) for kind, node in rows]
+        for kind, node in sorted(nodes, key=lambda item: item[0] == "team", reverse=True):
+            for user in node.get("members") or () if kind == "team" else (node,):
+                if user.get("username"):
+                    fields = ("id", "name", "username", "email")
+                    person = {name: user.get(name) for name in fields} if kind == "team" else user
+                    known.setdefault(user["username"], {}).update(person)
+        return known
 
     @edge
     def organization(self, name: str | None, entity: str | None) -> dict[str, Any] | None:
@@ -974,6 +995,38 @@ class Source:
         return Path.home() / ".local" / "share" / "mirror" / "blobs" / name
 
     @edge
+    def of_run(self, run: Run, operation: str, **asked: Any) -> dict[str, Any]:
+        """Return the answer to an operation about a run, read through and kept."""
+        mark, fresh = self._fresh_for(run)
+        node = self.cached(
+            "answer",
+            self.scope_of(run.entity, run.project),
+            dumps([operation, run.id, asked]),
+            f"{operation.removeprefix('Mirror')} of run {run.entity}/{run.project}/{run.id}",
+            lambda: {
+                "mark": mark,
+                "data": self.client.execute(operation, **asked, **self._place(run)),
+            },
+            fresh=fresh,
+        )
+        found: dict[str, Any] = node["data"]
+        return found
+
+    @edge
+    def of_sweep(self, operation: str, **asked: Any) -> dict[str, Any]:
+        """Return the answer to an operation about a sweep; asked again wherever there is a server."""
+        entity, project, sweep = asked["entity"], asked["project"], asked["sweep"]
+        found: dict[str, Any] = self.cached(
+            "answer",
+            self.scope_of(entity, project),
+            dumps([operation, asked]),
+            f"{operation.removeprefix('Mirror')} of sweep {entity}/{project}/{sweep}",
+            lambda: self.client.execute(operation, **asked),
+            fresh=lambda _node: False,
+        )
+        return found
+
+    @edge
     def history(
         self, run: Run, samples: int, keys: list[str] | None, x_axis: str, stream: str
     ) -> list[dict[str, Any]]:
@@ -1070,6 +1123,11 @@ class Listing:
     def more(self) -> bool:
         """Whether `take` has more to give."""
         raise NotImplementedError
+
+    def skip(self, number: int) -> None:
+        """Pass over runs."""
+        while number > 0 and self.more:
+            number -= max(1, len(self.take(min(number, READ_AHEAD))))
 
 
 class StoreListing(Listing):
@@ -1169,6 +1227,14 @@ def row_of(node: Mapping[str, Any], synced_at: str) -> RunRow:
 
 
 # ------------------------------------------------------------------ small
+
+
+def _number(identifier: str | None) -> int:
+    """The number in a global id; 0 where there is none."""
+    from mirror.ingest import decode_global_id
+
+    parts = decode_global_id(identifier or "")
+    return int(parts[-1]) if parts and parts[-1].isdecimal() else 0
 
 
 def _age_s(synced_at: str | None) -> float | None:

@@ -108,7 +108,11 @@ class SummarySubDict:
         del self._json_dict[k]
 
     def __repr__(self) -> str:
-        return repr({key: self[key] for key in (*self._dict, *self._json_dict)})
+        shown = dict(self._dict)
+        for key, value in self._json_dict.items():
+            unread = key not in shown and type(value) is dict and value.get("_type") in _TENSORS
+            shown[key] = "..." if unread else self[key]
+        return repr(shown)
 
     def _take(self, values: Mapping[str, Any], overwrite: bool = True) -> None:
         for key, value in values.items():

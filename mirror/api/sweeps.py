@@ -226,13 +226,13 @@ class Sweep(Attrs):
         return get_sweep(api._service_api, str(entity), str(project), str(sid), order)
 
     def agent(self, agent_id: str) -> Agent:
-        """Return one agent of the sweep. From the server. Raises OfflineError in offline mode."""
-        data = self._service_api.fetch("MirrorSweepAgent", agent=agent_id, **self._place())
+        """Return one agent of the sweep. Read through and kept; offline and never read: NotMirrored."""
+        data = self._service_api.of_sweep("MirrorSweepAgent", agent=agent_id, **self._place())
         return self._agent(data["project"]["sweep"]["agent"])
 
     def agents(self) -> list[Agent]:
-        """Return the sweep's agents. From the server. Raises OfflineError in offline mode."""
-        data = self._service_api.fetch("MirrorSweepAgents", **self._place())
+        """Return the sweep's agents. Read through and kept; offline and never read: NotMirrored."""
+        data = self._service_api.of_sweep("MirrorSweepAgents", **self._place())
         sweep = (data.get("project") or {}).get("sweep")
         edges = ((sweep or {}).get("agents") or {}).get("edges") or []
         return [self._agent(edge["node"]) for edge in edges]
@@ -358,7 +358,7 @@ class AgentRuns(SizedPaginator["Run"]):
 
     def _update_response(self) -> None:
         asked = {name: self.variables[name] for name in ("project", "entity", "order", "agent", "sweep")}  # fmt: skip
-        self.last_response = self._service_api.fetch(
+        self.last_response = self._service_api.of_sweep(
             "MirrorAgentRuns", first=self.per_page, after=self.cursor, **asked
         )
 

@@ -88,7 +88,8 @@ def _object(value: Any) -> Any:
     if kind in ("HTTPSummary", "SummarySubDict"):
         return (kind, plain(dict(value)))
     if hasattr(value, "_attrs"):
-        return (kind, repr(value))
+        shown = repr(value)  # an object without a look shows its address
+        return (kind, value._attrs.get("id") if " object at 0x" in shown else shown)
     if kind == "dict_keys":
         return plain(list(value))
     return (kind, repr(value))

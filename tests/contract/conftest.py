@@ -93,11 +93,10 @@ def _new_store(
         url = f"sqlite:///{tmp_path_factory.mktemp('synced') / 'mirror.db'}"
         Store.open(url, create=True, upgrade=True).close()
         return url
-    from conftest import database  # type: ignore[attr-defined]
-
     server = request.getfixturevalue("postgres_server")
     template = request.getfixturevalue("postgres_template")
-    return stack.enter_context(database(server, template=template))
+    new_database = request.getfixturevalue("new_database")
+    return stack.enter_context(new_database(server, template=template))
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
