@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 from graphql import GraphQLError
 
+from mirror.sandbox.artifacts import ARTIFACT_FIELDS, ARTIFACT_MUTATIONS
 from mirror.sandbox.automations import AUTOMATION_FIELDS, AUTOMATION_MUTATIONS
 from mirror.sandbox.connections import Refused
 from mirror.sandbox.context import Context
@@ -26,11 +27,20 @@ from mirror.sandbox.mutations import MUTATIONS
 from mirror.sandbox.objects import User
 from mirror.sandbox.people import PEOPLE_FIELDS, PEOPLE_MUTATIONS
 from mirror.sandbox.queries import QUERIES
-from mirror.sandbox.uploads import NotThere, download, stream, upload
+from mirror.sandbox.uploads import NotThere, download, fetch, store, stream, upload
 from mirror.sandbox.world import World
 
-FIELDS: Final = QUERIES | PEOPLE_FIELDS | AUTOMATION_FIELDS
-RESOLVERS: Final = FIELDS | MUTATIONS | PEOPLE_MUTATIONS | AUTOMATION_MUTATIONS | LAUNCH_MUTATIONS
+RESOLVERS: Final = (
+    QUERIES
+    | PEOPLE_FIELDS
+    | AUTOMATION_FIELDS
+    | ARTIFACT_FIELDS
+    | MUTATIONS
+    | PEOPLE_MUTATIONS
+    | AUTOMATION_MUTATIONS
+    | LAUNCH_MUTATIONS
+    | ARTIFACT_MUTATIONS
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ def respond(world: World, asked: Asked) -> Answer:
     """Answer a request."""
     if asked.path.split("?")[0].rstrip("/") == "/graphql":
         return graphql(world, asked)
-    if asked.path.startswith("/files/"):
+    if asked.path.startswith(("/files/", "/storage/")):
         return files(world, asked)
     return failed(404, "not found")
 
@@ -89,10 +99,14 @@ def moved(world: World, asked: Asked, user: User | None, streaming: bool) -> Ans
     try:
         if streaming:
             return answered(200, stream(world, asked.path, asked.body, user))
+        blob = asked.path.startswith("/storage/")
+        if asked.method == "PUT" and blob:
+            store(world, asked.path, asked.body)
+            return Answer(200)
         if asked.method == "PUT":
             upload(world, asked.path, asked.body, user)
             return Answer(200)
-        file = download(world, asked.path, user)
+        file = fetch(world, asked.path) if blob else download(world, asked.path, user)
     except NotThere:
         return failed(404, "not found")
     kind = file.mimetype or "application/octet-stream"

@@ -35,6 +35,7 @@ from graphql import (
     validate,
 )
 
+from mirror.sandbox.connections import Refused
 from mirror.sandbox.selection import Resolver, Selections, field_value, typename
 
 FAST = ("RunConnection", "edges")
@@ -133,6 +134,10 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])|(?<=[A-Z])([A-Z][a-z])", r"_\1\2", name).lower()
 
 
+def unsupported(name: str) -> None:
+    raise Refused(501, f"{name} is not supported by this server")
+
+
 class Executor:
     """Executes documents with a table of resolvers: (type, field) → function(value, args, context).
 
@@ -173,6 +178,8 @@ class Executor:
         resolve = self._resolvers.get((kind, name))
         if resolve is not None:
             return lambda value, info, **args: resolve(value, args, info.context)
+        if kind == "Mutation":
+            return lambda _value, _info, **_args: unsupported(name)
         attribute = self._attributes[kind, name]
         return lambda value, _info, **_args: field_value(value, name, attribute)
 

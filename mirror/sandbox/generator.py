@@ -120,9 +120,7 @@ def made_up_sweeps(
                 name,
                 config=config,
                 created_at=created,
-                method=method,
                 display_name=f"sweep of {chance.choice(WORDS)}",
-                metric="val/loss",
                 state=chance.choice(("FINISHED", "FINISHED", "RUNNING", "CANCELED")),
             )
         )

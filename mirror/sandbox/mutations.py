@@ -252,6 +252,12 @@ def mark_run_files_uploaded(given: Args, ctx: Context) -> Payload:
     return {"success": True}
 
 
+def notify(given: Args, ctx: Context) -> Payload:
+    """Take an alert of a run; nobody is told."""
+    file_run(given, ctx)
+    return {"success": True}
+
+
 def delete_files(given: Args, ctx: Context) -> Payload:
     for project in ctx.visible(list(ctx.world.projects.values())):
         for run in project.runs.values():
@@ -280,6 +286,7 @@ def upsert_sweep(given: Args, ctx: Context) -> Payload:
     for field, attribute in fields.items():
         if given.get(field) is not None:
             setattr(sweep, attribute, given[field])
+    sweep.read_config()
     sweep.updated_at = ctx.world.stamp()
     return {"sweep": sweep, "inserted": inserted, "configValidationWarnings": []}
 
@@ -387,6 +394,7 @@ MUTATIONS: Final[dict[tuple[str, str], Resolver]] = {
         "moveRuns": move_runs,
         "createRunFiles": create_run_files,
         "markRunFilesUploaded": mark_run_files_uploaded,
+        "notifyScriptableRunAlert": notify,
         "deleteFiles": delete_files,
         "upsertSweep": upsert_sweep,
         "deleteSweep": delete_sweep,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -147,6 +148,8 @@ class Project:
     "Moves when runs come, go, or change their place by creation time."
     listings: Any = None
     "Answers kept for the runs (a Listings), made at the first question."
+    shelf: Any = None
+    "The project's artifacts (a Shelf), made at the first question."
 
     def touch(self, *, members: bool = False) -> None:
         """Note a change of the project's runs."""
@@ -372,6 +375,16 @@ class Sweep:
     metric: str | None = None
     minimize: bool = True
     method: str = "random"
+
+    def read_config(self) -> None:
+        """Take method and metric from the config, which is YAML or JSON text."""
+        method = re.search(r"\bmethod\"?:\s*\"?(\w+)", self.config)
+        metric = re.search(r"\bmetric\"?:(?:\s|\{)((?:.|\n)*?)(?:\n\S|\}|\Z)", self.config)
+        self.method = method[1] if method else self.method
+        name = re.search(r"\bname\"?:\s*\"?([^\s\",}]+)", metric[1]) if metric else None
+        if name is not None and metric is not None:
+            self.metric = name[1]
+            self.minimize = "maximize" not in metric[1]
 
     @property
     def id(self) -> str:

@@ -324,10 +324,6 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("Project", "entityId"): value(lambda project: project.entity.number),
     ("Project", "runOutputArtifactsCount"): value(lambda _project: 0),
     ("Project", "allowAllArtifactTypesInRegistry"): value(lambda _project: True),
-    ("Project", "artifactTypes"): lambda _p, args, ctx: ctx.page("artifactTypes", [], args),
-    ("Project", "artifactCollections"): lambda _p, args, ctx: ctx.page(
-        "artifactCollections", [], args
-    ),
     ("View", "starCount"): value(lambda _view: 0),
     ("View", "starred"): value(lambda _view: False),
     ("View", "viewCount"): value(lambda _view: 0),

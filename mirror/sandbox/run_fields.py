@@ -172,8 +172,6 @@ RUN_FIELDS: Final[dict[tuple[str, str], Resolver]] = {
     ("Run", "readOnly"): value(lambda _run: False),
     ("Run", "debug"): value(lambda _run: False),
     ("Run", "tagColors"): value(lambda run: [{"name": t, "colorIndex": 0} for t in run.tags]),
-    ("Run", "inputArtifacts"): nothing("inputArtifacts"),
-    ("Run", "outputArtifacts"): nothing("outputArtifacts"),
     ("Sweep", "runs"): sweep_runs,
     ("Sweep", "priorRuns"): nothing("priorRuns"),
     ("Sweep", "runCount"): sweep_run_count,

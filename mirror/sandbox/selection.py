@@ -205,4 +205,6 @@ def typename(value: Any) -> str:
     """Return the GraphQL type of a value found where an interface or union stands."""
     if isinstance(value, dict):
         return str(value["__typename"])
+    if isinstance(value, Run):
+        return "Run"
     return str(getattr(value, "kind", None) or type(value).__name__)

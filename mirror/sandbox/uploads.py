@@ -13,6 +13,7 @@ from mirror.sandbox.world import World
 
 STREAM: Final = re.compile(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
 FILE: Final = re.compile(r"/files/([^/]+)/([^/]+)/([^/]+)/(.+)")
+BLOB: Final = re.compile(r"/storage/(.+)")
 LINE: Final = re.compile(r"(?:(ERROR|INFO|WARN) )?(\d{4}-\d\d-\d\dT[\d:.]+Z?) (.*)", re.DOTALL)
 
 
@@ -63,6 +64,22 @@ def upload(world: World, path: str, body: bytes, user: User | None) -> None:
         metadata = json.loads(body)
         record.program, record.args = metadata.get("program"), metadata.get("args") or []
     run.project.touch()
+
+
+def store(world: World, path: str, body: bytes) -> None:
+    """Keep a blob whose URL is signed. Raises NotThere."""
+    found = BLOB.fullmatch(urlsplit(path).path)
+    if found is None or not is_signed(world, path):
+        raise NotThere
+    world.blobs[found[1]] = StoredFile(world.number(), found[1], world.stamp(), body)
+
+
+def fetch(world: World, path: str) -> StoredFile:
+    """Return a blob whose URL is signed. Raises NotThere."""
+    found = BLOB.fullmatch(urlsplit(path).path)
+    if found is None or not is_signed(world, path) or found[1] not in world.blobs:
+        raise NotThere
+    return world.blobs[found[1]]
 
 
 def stream(world: World, path: str, body: bytes, user: User | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from mirror.sandbox.objects import (
     ResourceConfig,
     Run,
     RunQueue,
+    StoredFile,
     Sweep,
     Trigger,
     User,
@@ -74,6 +75,7 @@ class World:
         self.entities: dict[str, Entity] = {}
         self.organizations: dict[str, Organization] = {}
         self.projects: dict[str, Project] = {}
+        self.blobs: dict[str, StoredFile] = {}
         self.features: dict[str, bool] = dict(FEATURES)
         self.faults = Faults(self)
         self.requests = RequestLog()
@@ -244,6 +246,7 @@ class World:
                 project, self.number(), name, config, created_at or self.stamp(), state=state,
                 user=self.users[user] if isinstance(user, str) else user, **fields,
             )  # fmt: skip
+            sweep.read_config()
             sweep.updated_at = sweep.updated_at or sweep.created_at
             project.sweeps[name] = sweep
             project.touch()

@@ -134,6 +134,45 @@ def change() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def artifacts() -> dict[str, Any]:
+    """A table and a dataset logged, used, linked and edited."""
+    quiet = wandb.Settings(quiet=True)
+    with wandb.init(entity="team", project="made", id="logs", settings=quiet) as run:
+        run.log({"table": wandb.Table(columns=["a"], data=[[1]])})
+        data = wandb.Artifact("data", "dataset", metadata={"k": 1})
+        with data.new_file("f.txt") as file:
+            file.write("hello")
+        run.log_artifact(data, aliases=["best"]).wait()
+    with wandb.init(entity="team", project="made", id="uses", settings=quiet) as run:
+        used = run.use_artifact("data:best")
+        content = (Path(used.download(root="down")) / "f.txt").read_text()
+    api = wandb.Api()
+    found = api.artifact("team/made/data:latest")
+    found.aliases.append("prod")
+    found.save()
+    found.link("team/model-registry/port")
+    return {
+        "content": [content, used.version, used.size, used.metadata],
+        "logged_by": found.logged_by().id,
+        "used_by": [one.id for one in found.used_by()],
+        "logged": sorted(one.type for one in api.run("team/made/logs").logged_artifacts()),
+        "types": sorted(one.name for one in api.artifact_types("team/made")),
+        "collections": [one.name for one in api.artifact_collections("team/made", "dataset")],
+        "versions": [one.name for one in api.artifacts("dataset", "team/made/data")],
+        "aliases": sorted(wandb.Api().artifact("team/made/data:prod").aliases),
+        "linked": wandb.Api().artifact("team/model-registry/port:v0").is_link,
+    }
+
+
+def resume(name: str) -> list[Any]:
+    """Go on with a run that has ended."""
+    with wandb.init(
+        entity="team", project="fresh", id=name, resume="must", settings=wandb.Settings(quiet=True)
+    ) as run:
+        run.log({"loss": 0.1})
+        return [run.resumed, run.config["late"]]
+
+
 def edit(name: str) -> None:
     run = wandb.Api().run(f"team/fresh/{name}")
     run.tags.append("three")
@@ -148,5 +187,5 @@ if __name__ == "__main__":
     logged = log_a_run()
     seen = read(logged)
     edit(logged)
-    seen |= read_the_rest() | change() | {"id": logged}
+    seen |= read_the_rest() | change() | artifacts() | {"id": logged, "resumed": resume(logged)}
     sys.stdout.write("\n" + json.dumps(seen) + "\n")

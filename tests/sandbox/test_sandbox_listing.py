@@ -125,3 +125,24 @@ def test_a_bad_filter_is_refused(text: str) -> None:
     world = small_world()
     with pytest.raises(FilterError):
         Listings(world.projects[PATH]).runs(text, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            "method: bayes\nmetric:\n  goal: maximize\n  name: val/acc\n",
+            ("bayes", "val/acc", False),
+        ),
+        (
+            '{"method": "grid", "metric": {"name": "loss", "goal": "minimize"}}',
+            ("grid", "loss", True),
+        ),
+        ("parameters:\n  lr:\n    values: [1]\n", ("random", None, True)),
+    ],
+)
+def test_a_sweep_takes_method_and_metric_from_its_config(
+    config: str, expected: tuple[Any, ...]
+) -> None:
+    sweep = small_world().add_sweep(PATH, "abc", config=config)
+    assert (sweep.method, sweep.metric, sweep.minimize) == expected

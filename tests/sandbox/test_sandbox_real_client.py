@@ -111,6 +111,16 @@ EXPECTED = {
     "deleted_run": "CommError",
     "left": 0,
     "reused": "WandbApiFailedError",
+    "resumed": [True, True],
+    "content": ["hello", "v0", 5, {"k": 1}],
+    "logged_by": "logs",
+    "used_by": ["uses"],
+    "logged": ["dataset", "run_table"],
+    "types": ["dataset", "run_table"],
+    "collections": ["data"],
+    "versions": ["data:v0"],
+    "aliases": ["best", "latest", "prod"],
+    "linked": True,
 }
 
 
@@ -135,5 +145,5 @@ def test_what_the_real_client_edited_is_in_the_world(world: World, seen: dict[st
     assert run.tags == ["one", "two", "three"]
     assert run.display_name == "renamed"
     assert json.loads(run.config_text)["lr"]["value"] == 0.5
-    assert json.loads(run.summary_text)["later"] == 7
-    assert (run.group, run.exitcode, run.history_line_count) == ("g", 0, 5)
+    assert run.state == "finished"
+    assert (run.group, run.exitcode, run.history_line_count) == ("g", 0, 6)
