@@ -269,9 +269,15 @@ def _keep_alias(tx: Transaction, alias: Row) -> None:
 
 
 def ingest_sweeps(
-    tx: Transaction, nodes: Iterable[Mapping[str, Any]], *, project_id: str, synced_at: str
+    tx: Transaction,
+    nodes: Iterable[Mapping[str, Any]],
+    *,
+    project_id: str,
+    synced_at: str,
+    listing: bool = False,
 ) -> int:
-    """Write the sweeps of a project; return how many."""
+    """Write sweeps of a project; return how many. A whole `listing` is also kept in its order."""
+    nodes = list(nodes)
     rows = [
         {
             "project_id": project_id,
@@ -292,6 +298,9 @@ def ingest_sweeps(
         for node in nodes
     ]
     tx.upsert_all(tables.sweeps, rows)
+    if listing:
+        names = [node["name"] for node in nodes]
+        ingest_objects(tx, "sweep_list", project_id, {}, synced_at=synced_at, listing=names)
     return len(rows)
 
 

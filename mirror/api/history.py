@@ -124,18 +124,32 @@ class HistoryScan:
 def _with_keys(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
     """The rows that have all keys, and of them only these and the step."""
     wanted = dict.fromkeys(["_step", *keys])
-    return [
-        {key: row[key] for key in wanted if key in row}
-        for row in rows
-        if all(key in row for key in keys)
-    ]
+    found = []
+    for row in rows:
+        values = {key: _value(row, key) for key in wanted}
+        if all(values[key] is not _MISSING for key in keys):
+            found.append({key: value for key, value in values.items() if value is not _MISSING})
+    return found
+
+
+_MISSING: Any = object()
+
+
+def _value(row: Any, key: str) -> Any:
+    """The value of a metric; one with dots may be an object's part."""
+    if key in row:
+        return row[key]
+    first, dot, rest = key.partition(".")
+    if dot and isinstance(row.get(first), dict):
+        return _value(row[first], rest)
+    return _MISSING
 
 
 def _whole(value: Any) -> Any:
-    """Whole numbers as integers: the real client scans through a reader that knows only doubles."""
+    """Whole numbers below a million as integers, as the reader of the real client's scans gives them."""
     kind = type(value)
     if kind is float:
-        return int(value) if value.is_integer() and abs(value) < 1e21 else value
+        return int(value) if value.is_integer() and abs(value) < 1e6 else value
     if kind is dict:
         return {key: _whole(item) for key, item in value.items()}
     return [_whole(item) for item in value] if kind is list else value

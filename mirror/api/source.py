@@ -598,9 +598,10 @@ class Source:
             text, values = f"{text} AND name = ?", [project_id, escape(name)]
         rows = self._rows(f"{text} ORDER BY created_at_us DESC, name", *values)
         found = [Stored(loads(unpack(node) or "{}"), synced_at) for node, synced_at in rows]
-        # Newest first; of the same time in the order they were made, where ids tell it.
-        found.sort(key=lambda item: _number(item.node.get("id")))
-        found.sort(key=lambda item: instants.to_us(item.node.get("createdAt")) or 0, reverse=True)
+        listed = self._object("sweep_list", project_id, "") if name is None else None
+        if listed is not None:  # the server's own order; what came later is newer
+            places = {held: place for place, held in enumerate(listed.node)}
+            found.sort(key=lambda item: places.get(item.node["name"], -1))
         return found
 
     @edge

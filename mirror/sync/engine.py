@@ -374,7 +374,7 @@ class ProjectSync(Task):
         listed = {node["name"] for node in nodes}
         with self.begin() as tx:
             self.report.sweeps += ingest.ingest_sweeps(
-                tx, nodes, project_id=self.project_id, synced_at=self.now()
+                tx, nodes, project_id=self.project_id, synced_at=self.now(), listing=True
             )
         missing = [
             name for name in state.live_sweeps(self.store, self.project_id) if name not in listed

@@ -64,7 +64,10 @@ def real(judged_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="session")
 def synced(
-    judged_server: Server, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    judged_server: Server,
+    postgres_template: str,  # asked for here, so that it is taken down after this
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[str], str]]:
     """The URL of a store of an engine that mirrors every project of the world; made once."""
     made: dict[str, str] = {}

@@ -44,6 +44,12 @@ def test_what_needs_the_server_is_read_through_and_then_kept(
         assert same(found, expected), _difference(found, expected)
 
 
+@pytest.mark.parametrize("name", through.LIVE)
+def test_what_is_never_kept_is_passed_to_the_server(name: str, real: Any, reading: Any) -> None:
+    script = through.LIVE[name]
+    assert same(outcome(script, reading), judged(name, script, real))
+
+
 @pytest.mark.parametrize("name", OBJECTS)
 def test_every_member_of_an_object_answers_alike(name: str, real: Any, mirrored: Any) -> None:
     theirs, ours = OBJECTS[name](real), OBJECTS[name](mirrored)
