@@ -42,7 +42,7 @@ class Child:
     def finish(self) -> dict:
         process = self.start()
         out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
+        assert process.returncode == 0, out + err
         return json.loads(out)
 
 
