@@ -18,6 +18,7 @@ from mirror.cli.output import csv_lines, json_text, print_table
 from mirror.errors import QueryError
 
 if TYPE_CHECKING:
+    from mirror.keys import Keys
     from mirror.projects import Project
     from mirror.reads import RunQuery
 
@@ -269,7 +270,11 @@ def keys(
         found = catalogue.keys(mirrored.store, project.project_id, containing=match)
     if as_json:
         click.echo(json_text(asdict(found), indent=True))
-        return
+    else:
+        _print_keys(found)
+
+
+def _print_keys(found: Keys) -> None:
     print_table(
         ("key", "types", "count", "min", "max"),
         [(key.field, key.types, key.count, key.min, key.max) for key in found.keys],
