@@ -33,20 +33,29 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 @cli.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="mirror.toml")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--file", type=click.Path(dir_okay=False, path_type=Path), default="mirror.toml", show_default=True, help="Where to write it.")  # fmt: skip
+@click.option("--store", metavar="URL", help="The database to name in it: a file path or a URL.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
-def init(file: Path, force: bool) -> None:
+def init(paths: Sequence[str], file: Path, store: str | None, force: bool) -> None:
     """Write a mirror.toml with every setting, its default and what it means.
 
+    PATH is a project or a pattern that `mirror sync` shall take.
+
     \b
-    mirror init
+    mirror init "my-team/*" --store mirror.db
     """
     from mirror.config import template
 
     if file.exists() and not force:
         raise click.UsageError(f"{file} is there already: --force writes over it")
-    file.write_text(template())
-    click.echo(f"wrote {file}: name your projects in it, then run `mirror sync`")
+    text = template(include=list(paths), store=store)
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {file}: {error.strerror}") from error
+    next_step = "run" if paths else "name your projects in it, then run"
+    click.echo(f"wrote {file}: {next_step} `mirror sync`")
 
 
 # ------------------------------------------------------------------ sync

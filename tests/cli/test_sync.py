@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -194,6 +195,24 @@ def test_progress_goes_to_standard_error_in_plain_lines(server: Server) -> None:
     assert "\x1b" not in done.stderr
 
 
+def test_progress_on_a_terminal_is_a_bar_on_standard_error(server: Server, world: World) -> None:
+    world.fail("project", latency_s=0.1)
+    terminal, end = os.openpty()
+    command = _mirror("sync", "team/vision", "--json")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end, text=True) as process:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while chunk := os.read(terminal, 4096):
+                shown += chunk
+        out, _ = process.communicate(timeout=60)
+    os.close(terminal)
+    assert json.loads(out)["counts"]["new"] == 60
+    assert "team/vision" in shown.decode()
+    assert "requests" in shown.decode()
+    assert "\x1b[" in shown.decode()
+
+
 def test_the_daemon_ends_cleanly_when_told_to(server: Server, run: Run, tmp_path: Path) -> None:
     command = _mirror("sync", "--watch", "--json", "team/vision")
     with subprocess.Popen(
@@ -370,10 +389,20 @@ def assert_not_stored(path: Path, secret: str) -> None:
 def test_init_writes_a_file_that_is_read_back(run: Run) -> None:
     result = run("init")
     assert result.exit_code == 0
-    assert "wrote mirror.toml" in result.stdout
+    assert "wrote mirror.toml: name your projects in it" in result.stdout
     assert run("init").exit_code == 2
     assert run("init", "--force").exit_code == 0
     assert "PROBLEM  settings" not in run("doctor").stdout
+    assert "cannot write no/such/folder" in run("init", "--file", "no/such/folder").stderr
+
+
+def test_init_names_projects_and_store(
+    server: Server, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MIRROR_STORE")
+    assert run("init", "team/*", "--store", "here.db").exit_code == 0
+    assert run("sync").stdout.startswith("team/vision: 60 new\n")
+    assert Path("here.db").exists()
 
 
 def test_a_schedule_runs_this_installation(run: Run) -> None:
