@@ -12,11 +12,12 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from mirror.api.attrs import Attrs, iframe, in_vscode
+from mirror.api.kept import KEEP, Kept
 from mirror.api.notices import warn
 from mirror.api.paginator import SizedPaginator
 from mirror.api.raising import adapt, normalized
@@ -103,7 +104,7 @@ class Runs(SizedPaginator["Run"]):
             "order": self.order,
             "filters": json.dumps(self.filters),
         }
-        self._loaded: list[Run] = []
+        self._loaded: list[Run] | Kept = []
         super().__init__(service_api, variables, per_page)
 
     # `len()` alone asks for a count; the page that the real client loads with it is loaded when
@@ -111,9 +112,9 @@ class Runs(SizedPaginator["Run"]):
 
     @property
     def objects(self) -> list[Run]:
-        """The runs loaded so far."""
+        """The runs loaded so far: a list, and past 1,000 runs a sequence that reads old ones again."""
         self._settle()
-        return self._loaded
+        return self._loaded  # type: ignore[return-value]
 
     @objects.setter
     def objects(self, runs: list[Run]) -> None:
@@ -193,9 +194,17 @@ class Runs(SizedPaginator["Run"]):
         if self._include_sweeps:
             for run in runs:
                 self._attach_sweep(run)
+        whole = type(self._loaded) is list
+        if whole and listing.rereads and len(self._loaded) + len(runs) > KEEP:
+            self._loaded = Kept(self._loaded, self._again)
         self._loaded.extend(runs)
         self.variables.update(perPage=self.per_page, cursor=None)
         return True
+
+    def _again(self, keys: Sequence[int]) -> list[Run]:
+        """Runs that were loaded once and are no longer in memory."""
+        make = functools.partial(Run._of, self._service_api, self.entity, self.project)
+        return [make(row, self._lazy) for row in self._open().again(keys)]
 
     def _attach_sweep(self, run: Run) -> None:
         name = run.sweep_name
@@ -224,13 +233,12 @@ class Runs(SizedPaginator["Run"]):
 
     def __next__(self) -> Run:
         self.index += 1
-        loaded = self._loaded
-        if self.index >= len(loaded) or self._page_owed:
+        if self.index >= len(self._loaded) or self._page_owed:
             self._settle()
-            while len(loaded) <= self.index:
+            while len(self._loaded) <= self.index:
                 if not self._load_page():
                     raise StopIteration
-        return loaded[self.index]
+        return self._loaded[self.index]
 
     def next(self) -> Run:
         """Return the next run, as `next(runs)` does. Raises StopIteration at the end."""
@@ -243,7 +251,8 @@ class Runs(SizedPaginator["Run"]):
         """Read all fields of the runs loaded so far, and of those to come."""
         if self._lazy:
             self._lazy = False
-            for run in self.objects:
+            runs = self.objects
+            for run in runs.in_memory() if isinstance(runs, Kept) else runs:
                 run.load_full_data()
 
     @normalized
@@ -491,6 +500,11 @@ class Run(Attrs):
     def _project_internal_id(self) -> int | None:
         number = self._attrs.get("projectId")
         return None if number is None else int(number)
+
+    @property
+    def run_key(self) -> int:
+        """The key of the run in the store; 0 for one that is not kept there."""
+        return 0 if self._row is None else self._row.run_key
 
     @property
     def synced_at(self) -> str | None:

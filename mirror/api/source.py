@@ -1125,6 +1125,13 @@ class Listing:
         """Whether `take` has more to give."""
         raise NotImplementedError
 
+    rereads = False
+    """Whether runs can be read again by key, so that they need not be held."""
+
+    def again(self, keys: Sequence[int]) -> list[RunRow]:
+        """Return runs that `take` gave, by key."""
+        raise NotImplementedError
+
     def skip(self, number: int) -> None:
         """Pass over runs."""
         while number > 0 and self.more:
@@ -1133,6 +1140,8 @@ class Listing:
 
 class StoreListing(Listing):
     """A listing from the store. Reads ahead, more each time, so that long loops ask rarely."""
+
+    rereads = True
 
     def __init__(self, query: RunQuery, synced_at: str | None) -> None:
         self.query = query
@@ -1146,6 +1155,10 @@ class StoreListing(Listing):
     @edge
     def count(self) -> int:
         return self.query.count()
+
+    @edge
+    def again(self, keys: Sequence[int]) -> list[RunRow]:
+        return self.query.rows(keys)
 
     @edge
     def take(self, limit: int) -> list[RunRow]:

@@ -38,9 +38,7 @@ NOT_COMPARED: Final = {
     "user_api": "an Api of the real client",
     "metadata": "needs the server once",
     "query_generator": "an object without a look",
-    "cursor": "opaque, and each side's own",
     "server_provides_internal_id_field": "a leftover, always None",
-    "apiKeys": "keys are never read from the server",
 }
 
 
