@@ -10,6 +10,7 @@ import math
 import random
 import string
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from mirror.sandbox.clock import instant_us, stamp, stamp_of_us
@@ -21,6 +22,8 @@ UNFINISHED: Final = ("running", "running", "pending", "preempting")
 PEOPLE: Final = ("amira", "benoit", "chiyo")
 TAGS: Final = ("baseline", "best", "debug", "paper", "ablation", "größe", "needs review")
 WORDS: Final = ADJECTIVES + NOUNS
+KEPT: Final = 8192
+"Texts kept: all of a small project's, and little memory."
 ALPHABET: Final = string.ascii_lowercase + string.digits
 
 
@@ -39,7 +42,7 @@ class GeneratedRun(Run):
 
     @property
     def summary_text(self) -> str:
-        return self._summary or summary_of(self)
+        return self._summary or summary_of(self.seed, self.line_count, self.created_us)
 
     @summary_text.setter
     def summary_text(self, text: str | None) -> None:
@@ -127,6 +130,7 @@ def made_up_sweeps(
     return found
 
 
+@lru_cache(maxsize=KEPT)
 def config_of(seed: int) -> str:
     """Write the config of a seed, as a training script would have it."""
     chance = random.Random(seed)
@@ -161,16 +165,17 @@ def config_of(seed: int) -> str:
     return f"{text[:-1]},{version}}}"
 
 
-def summary_of(run: Run) -> str:
-    """Write the summary of a generated run; a run that is pending has none."""
-    if run.line_count == 0:
+@lru_cache(maxsize=KEPT)
+def summary_of(seed: int, line_count: int, created_us: int) -> str:
+    """Write the summary of a seed; a run that has logged nothing has none."""
+    if line_count == 0:
         return "{}"
-    chance = random.Random(run.seed + 1)
+    chance = random.Random(seed + 1)
     loss = chance.choice((chance.expovariate(2), chance.expovariate(2), math.nan, math.inf))
     summary: dict[str, Any] = {
-        "_step": run.line_count - 1,
-        "_runtime": run.line_count * 2.5,
-        "_timestamp": run.created_us / 1e6 + run.line_count,
+        "_step": line_count - 1,
+        "_runtime": line_count * 2.5,
+        "_timestamp": created_us / 1e6 + line_count,
         "loss": loss if chance.random() < 0.05 else chance.expovariate(2),
         "val/loss": chance.expovariate(1.5),
         "val/acc": round(chance.random(), chance.choice((2, 4, 17))),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -402,3 +406,112 @@ def test_200_000_runs_are_paged_in_seconds(ask: Ask, world: World) -> None:
     generate(world, PATH, runs=200_000)
     assert sum(map(len, walk(ask, LIGHT, first=1000))) == 200_000
     assert world.requests.count("runs") == 200
+
+
+# ------------------------------------------------------------------------------- writing
+
+UPSERT = "mutation M($input: UpsertBucketInput!) { upsertBucket(input: $input) { inserted bucket { name config } } }"
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "status"),
+    [
+        (KEY, {"name": "new"}, 200),
+        (None, {"name": "new"}, 401),
+        (OTHER, {"name": "new"}, 403),
+        (OTHER, {"name": "new", "modelName": "unheard"}, 403),
+        (KEY, {"id": "bm9uc2Vuc2U="}, 404),
+        (KEY, {"name": "run1"}, 409),
+    ],
+    ids=["a member", "no key", "a stranger", "a stranger's project", "no such run", "a deleted name"],
+)  # fmt: skip
+def test_who_may_write_what(
+    world: World, ask: Ask, key: str | None, given: dict[str, str], status: int
+) -> None:
+    world.delete(PATH, "run1")
+    project = {} if "id" in given else {"entityName": "team", "modelName": "vision"}
+    assert ask(UPSERT, key=key, input=project | given).status_code == status
+
+
+def test_a_config_sent_by_name_is_merged_and_by_id_replaces(world: World, ask: Ask) -> None:
+    run = world.run(PATH, "run2")
+    name = {"entityName": "team", "modelName": "vision", "name": "run2"}
+    ask(UPSERT, input={**name, "config": '{"b":{"value":2}}'})
+    assert json.loads(run.config_text) == {"n": {"value": 2}, "b": {"value": 2}}
+    ask(UPSERT, input={"id": run.id, "config": '{"b":{"value":NaN}}'})
+    assert run.config_text == '{"b":{"value":NaN}}'
+    assert run.heartbeat_at == run.created_at
+
+
+def test_runs_are_changed_by_filter(world: World, ask: Ask) -> None:
+    where = {"entityName": "team", "projectName": "vision", "filters": '{"config.n": {"$lt": 3}}'}
+
+    def send(name: str, kind: str, **given: Any) -> None:
+        query = f"mutation M($input: {kind}!) {{ {name}(input: $input) {{ clientMutationId }} }}"
+        assert ask(query, input=where | given).status_code == 200
+
+    send("modifyRuns", "ModifyRunsInput", addTags=["x"])
+    assert [run.name for run in world.projects[PATH].runs.values() if run.tags == ["x"]] == [
+        "run0",
+        "run1",
+        "run2",
+    ]
+    send("deleteRuns", "DeleteRunsInput")
+    assert walk(ask, first=20) == [[f"run{number}" for number in range(3, 10)]]
+    send("undeleteRuns", "UndeleteRunsInput")
+    assert walk(ask, first=20) == [[f"run{number}" for number in range(10)]]
+
+
+def test_a_mutation_that_is_not_supported_says_so(ask: Ask) -> None:
+    response = ask('mutation { deleteCustomChart(input: {entity: "e", name: "n"}) { success } }')
+    assert response.status_code == 501
+    assert "deleteCustomChart is not supported" in response.text
+
+
+def test_files_go_up_and_down_by_key_or_signature(world: World, ask: Ask, server: Server) -> None:
+    query = (
+        'mutation { createRunFiles(input: {entityName: "team", projectName: "vision", runName: "run1",'
+        ' files: ["a b.txt"]}) { files { uploadUrl md5 } } }'
+    )
+    [file] = ask(query).json()["data"]["createRunFiles"]["files"]
+    assert file["md5"] == "0"
+    bare = file["uploadUrl"].partition("?")[0]
+    assert httpx.put(file["uploadUrl"], content=b"hello").status_code == 200
+    assert httpx.get(file["uploadUrl"]).content == b"hello"
+    assert httpx.get(bare, auth=("api", KEY)).content == b"hello"
+    for url, auth in ((bare, None), (bare, ("api", OTHER)), (f"{bare}?signature=0", None)):
+        assert httpx.get(url, auth=auth).status_code == 404
+
+
+def test_a_file_stream_is_what_a_run_says(world: World, server: Server) -> None:
+    url = f"{server.url}/files/team/vision/run3/file_stream"
+
+    def send(**body: Any) -> Any:
+        return httpx.post(url, json=body, auth=("api", KEY)).json()
+
+    lines = ['{"_step":0,"loss":2}', '{"_step":1,"loss":NaN}']
+    assert send(files={"wandb-history.jsonl": {"offset": 0, "content": lines}}) == {}
+    run = world.run(PATH, "run3")
+    assert (run.state, run.heartbeat_at) == ("running", "2024-06-01T12:00:00Z")
+    send(
+        files={
+            "wandb-history.jsonl": {"offset": 1, "content": lines[1:]},
+            "wandb-summary.json": {"offset": 0, "content": ['{"loss":NaN}']},
+        }
+    )
+    assert (run.history_line_count, run.summary_text) == (2, '{"loss":NaN}')
+    run.stopped = True
+    assert send(complete=True, exitcode=1) == {"stopped": True}
+    assert run.state == "failed"
+
+
+def test_the_command_serves_until_it_is_stopped() -> None:
+    command = [sys.executable, "-m", "mirror.sandbox", "--port", "0", "--runs", "3", "--key", KEY]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = re.search(r"WANDB_BASE_URL=(\S+)", process.stdout.readline())
+        assert url is not None
+        response = httpx.post(f"{url[1]}/graphql", json={"query": LIGHT}, auth=("api", KEY))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    assert len(names(response)) == 3
