@@ -21,7 +21,7 @@ BURST = 5.0
 """Requests that may be made at once after a pause."""
 
 SILENCE_MAX_S = 180.0
-"""Longest silence kept on a header's word; after that the server is asked again."""
+"""Longest silence kept because a header says that nothing is left; then the server is asked again."""
 
 
 class Budget:
@@ -75,8 +75,12 @@ class Budget:
     def silence(self, seconds: float) -> None:
         """Let nobody ask for so long: the server said so (429)."""
         with self._lock:
-            until = self._clock() + min(seconds, SILENCE_MAX_S)
-            self._silent_until = max(self._silent_until, until)
+            self._silent_until = max(self._silent_until, self._clock() + seconds)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which the server does not want to be asked; 0 when it may be."""
+        return max(0.0, self._silent_until - self._clock())
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """Adapt to the RateLimit headers of an answer, if it has them."""
@@ -85,7 +89,7 @@ class Budget:
             return
         reset = number(headers.get("ratelimit-reset"))
         if remaining <= 0 and reset:
-            self.silence(reset)
+            self.silence(min(reset, SILENCE_MAX_S))
         elif self._rate is not None:
             left = remaining / (number(headers.get("ratelimit-limit")) or 1000.0)
             with self._lock:

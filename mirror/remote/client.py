@@ -30,12 +30,14 @@ from mirror.errors import (
     RateLimited,
     RemoteError,
     ServerFailed,
+    TooLarge,
     Unauthorized,
     Unreachable,
 )
 from mirror.remote import operations
 from mirror.remote.answers import Wait, classify, server_date, unknown_fields
 from mirror.remote.budget import Budget
+from mirror.remote.operations import PageLimits
 
 __all__ = ["Client", "Reply", "Stats"]
 
@@ -101,6 +103,7 @@ class Client:
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(CONNECTIONS)
         self._without: frozenset[str] = frozenset()
+        self._page_limits = PageLimits()
         self._timeout_s = timeout_s
         loopback = _is_loopback(self.base_url)
         self._budget = budget or _budget(max_rps, loopback, sleep)
@@ -152,13 +155,23 @@ class Client:
         tries: int | None = None,
         **variables: Any,
     ) -> Reply:
-        """Send several selections of one project as one document (`operations.combine`)."""
+        """Send several selections of one project as one document (`operations.combine`).
+
+        Where the server refuses pages so large, asks for smaller ones, from then on: a page may hold
+        fewer than were asked for, and say that there are more.
+        """
 
         def send(without: frozenset[str]) -> Reply:
-            text, more = operations.combine(selections, without)
+            text, more = operations.combine(fitting, without)
             return self.request_document(text, {**variables, **more}, "MirrorProject", tries=tries)
 
-        return self._without_unknown(send)
+        while True:
+            fitting = {alias: self._page_limits.fit(item) for alias, item in selections.items()}
+            try:
+                return self._without_unknown(send)
+            except TooLarge:
+                if not self._page_limits.lower(fitting.values()):
+                    raise
 
     def _without_unknown(self, send: Callable[[frozenset[str]], Reply]) -> Reply:
         """Send; leave out, for good, optional fields that the server does not have or give, and send again."""
@@ -238,6 +251,9 @@ class Client:
         self, operation: str, body: bytes, mutation: bool, timeout_s: float | None
     ) -> Reply | Wait | RemoteError:
         """Ask once. Only what is safe to ask again comes back as Wait."""
+        silent_s = self._budget.silent_s
+        if silent_s > self._wait_max_s:  # another request was told so; this one would be, too
+            return _silent(self.base_url, operation, silent_s)
         self._budget.acquire()
         began = time.monotonic()
         with self._lock:
@@ -371,6 +387,15 @@ def _is_rate(outcome: Wait) -> bool:
 
 def _backoff_s(attempt: int) -> float:
     return min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.25)
+
+
+def _silent(base_url: str, operation: str, seconds: float) -> RateLimited:
+    return RateLimited(
+        f"{operation}: not sent: {_host(base_url)} limits the rate (429) and does not want to be asked "
+        f"for {seconds:.0f} s: run the command again later",
+        retry_after_s=seconds,
+        operation=operation,
+    )
 
 
 def _gave_up(error: RemoteError, tries: int, wait: float) -> RemoteError:

@@ -10,12 +10,22 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
-__all__ = ["OPTIONAL", "Count", "Runs", "Selection", "SweepPulse", "Sweeps", "combine", "document"]
+__all__ = [
+    "OPTIONAL",
+    "Count",
+    "PageLimits",
+    "Runs",
+    "Selection",
+    "SweepPulse",
+    "Sweeps",
+    "combine",
+    "document",
+]
 
 OPTIONAL: frozenset[str] = frozenset(
     {
@@ -63,6 +73,26 @@ class Sweeps:
 
 
 Selection = Runs | Count | Sweeps | SweepPulse
+
+
+class PageLimits:
+    """The largest pages a server has not refused, by kind of selection; shared by threads."""
+
+    def __init__(self) -> None:
+        self._most: dict[str, int] = {}
+
+    def fit(self, item: Selection) -> Selection:
+        """The selection, asking for no more than the server gives at once."""
+        if not isinstance(item, Runs | Sweeps):
+            return item
+        return replace(item, first=min(item.first, self._most.get(_kind(item), item.first)))
+
+    def lower(self, refused: Iterable[Selection]) -> bool:
+        """Ask for half from now on; False if the pages are as small as they get."""
+        pages = [item for item in refused if isinstance(item, Runs | Sweeps) and item.first > 1]
+        for item in pages:
+            self._most[_kind(item)] = item.first // 2
+        return bool(pages)
 
 
 @functools.cache

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from mirror.errors import NotFound, StuckCursor
+from mirror.errors import NotFound, StuckCursor, TooLarge
 from mirror.remote.client import Client
 
 __all__ = ["Page", "PageSize", "connection", "entity_projects", "page_of"]
@@ -49,11 +49,18 @@ def connection(
     """Yield every page of a connection that has no time to walk by.
 
     `path` leads from `data` to the connection. Raises NotFound when something on the way is null,
-    StuckCursor when the server promises more and its cursor does not move.
+    StuckCursor when the server promises more and its cursor does not move on.
     """
     after: str | None = None
+    used: set[str] = set()  # a listing may also go round in circles
     while True:
-        node: Any = client.execute(operation, first=first, after=after, **variables)
+        try:
+            node: Any = client.execute(operation, first=first, after=after, **variables)
+        except TooLarge:
+            if first == 1:
+                raise
+            first //= 2
+            continue
         for name in path:
             node = (node or {}).get(name)
         if node is None:
@@ -66,13 +73,14 @@ def connection(
         yield page
         if not page.has_next:
             return
-        if not page.end_cursor or page.end_cursor == after:
+        if not page.end_cursor or page.end_cursor in used:
             raise StuckCursor(
                 f"{operation}: the server says there is more and gives the same cursor again "
                 f"({page.end_cursor!r})",
                 operation=operation,
             )
         after = page.end_cursor
+        used.add(after)
 
 
 def entity_projects(client: Client, entity: str) -> Iterator[Mapping[str, Any]]:
@@ -83,21 +91,34 @@ def entity_projects(client: Client, entity: str) -> Iterator[Mapping[str, Any]]:
 
 @dataclass(slots=True)
 class PageSize:
-    """How many documents to ask for, so that a page answers in `low_s` to `high_s` seconds."""
+    """How many documents to ask for, so that a page answers in `low_s` to `high_s` seconds.
+
+    A size that failed is not tried again soon: growth stops at half of it, until CALM quick pages
+    in a row say that it was the server's bad moment.
+    """
 
     value: int = 100
     maximum: int = 1000
     low_s: float = 2.0
     high_s: float = 5.0
-    _shrunk: bool = field(default=False, repr=False)
+    _failed: int | None = field(default=None, repr=False)
+    _calm: int = field(default=0, repr=False)
+
+    CALM: ClassVar[int] = 10
 
     def answered(self, elapsed_s: float, asked: int) -> None:
         """Learn from a page that came: grow while it is quick, shrink when it is slow."""
         if elapsed_s > self.high_s:
+            self._calm = 0
             self.value = max(1, min(self.value, asked) // 2)
         elif elapsed_s < self.low_s and asked >= self.value:
-            self.value = min(self.maximum, self.value * 2)
+            self._calm += 1
+            if self._calm >= self.CALM:
+                self._failed = None
+            limit = self.maximum if self._failed is None else max(1, self._failed // 2)
+            self.value = max(self.value, min(limit, self.maximum, self.value * 2))
 
     def shrink(self) -> None:
         """A page failed or was too large: ask for a quarter."""
+        self._failed, self._calm = self.value, 0
         self.value = max(1, self.value // 4)

@@ -95,10 +95,18 @@ def test_without_a_pace_it_still_keeps_silent_when_told(clock: Clock) -> None:
     assert budget.acquire() == 0
 
 
-def test_silence_is_for_everybody_and_bounded(clock: Clock) -> None:
+def test_silence_is_for_everybody(clock: Clock) -> None:
     budget = Budget(None, sleep=clock.sleep, clock=clock)
-    budget.silence(1e6)
+    budget.silence(50)
     budget.silence(1)  # a shorter word does not end a longer one
+    assert budget.silent_s == 50
+    assert budget.acquire() == pytest.approx(50)
+    assert budget.silent_s == 0
+
+
+def test_a_header_alone_silences_for_minutes_at_most(clock: Clock) -> None:
+    budget = Budget(None, sleep=clock.sleep, clock=clock)
+    budget.heard(headers(0, reset=1e8))
     assert budget.acquire() == pytest.approx(SILENCE_MAX_S)
 
 

@@ -193,6 +193,14 @@ def test_nobody_waits_an_hour() -> None:
         assert len(server.heard) == 1
 
 
+def test_nobody_asks_a_server_that_wants_an_hour_of_peace() -> None:
+    with asking(Say(status=429, headers={"Retry-After": "3600"}), OK) as (client, server):
+        for says in ("once; the next may be made in 3600 s", "not sent: .* for 3(600|599) s"):
+            with pytest.raises(RateLimited, match=says):
+                client.request_document(QUERY)
+        assert len(server.heard) == 1
+
+
 def test_a_caller_may_want_fewer_tries() -> None:
     with asking(Say(status=500)) as (client, server):
         with pytest.raises(ServerFailed, match="after 2 tries"):
