@@ -7,6 +7,7 @@ Source and ask it. What is fetched goes through `ingest` and is then answered li
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from mirror import instants
 from mirror.api import notices
 from mirror.api.raising import adapt, edge
+from mirror.api.rows import row_of
 from mirror.config import Config
 from mirror.errors import (
     NotMirrored,
@@ -28,13 +30,16 @@ from mirror.errors import (
     StoreBusy,
     UnsupportedError,
 )
-from mirror.jsontext import dumps, escape, loads, unescape, unpack
+from mirror.jsontext import dumps, escape, loads, unpack
 
 if TYPE_CHECKING:
     from mirror.api.files import File
+    from mirror.api.memo import Memo
+    from mirror.api.rows import Row
     from mirror.api.runs import Run
+    from mirror.indexes import QueryLog
     from mirror.projects import Project
-    from mirror.reads import After, RunQuery, RunRow
+    from mirror.reads import After, RunQuery
     from mirror.remote.client import Client
     from mirror.store.store import Store
 
@@ -82,6 +87,8 @@ class Source:
         self._given = store
         self._store: Store | None = None
         self._client: Client | None = None
+        self._memo: Memo | None = None
+        self._log: QueryLog | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._down_until = 0.0
@@ -110,11 +117,21 @@ class Source:
         with self._lock:
             return self._open()
 
+    @property
+    def memo(self) -> Memo:
+        """Answers that hold as long as the store does not change."""
+        store = self.store
+        if self._memo is None:
+            from mirror.api.memo import Memo
+
+            self._memo = Memo(store)
+        return self._memo
+
     def _open(self) -> Store:
         from mirror.store.store import Store
 
         if self._pid != os.getpid():  # connections of the parent are not ours to use
-            self._client = self._store = None
+            self._client = self._store = self._memo = self._log = None
             self._pid = os.getpid()
             self._given = None if isinstance(self._given, Store) else self._given
         if isinstance(self._given, Store):
@@ -220,6 +237,9 @@ class Source:
 
     def find(self, entity: str, name: str) -> Project | None:
         """Return the project of the store that a path means, or None."""
+        return self.memo.answer(("project", entity, name), lambda: self._find(entity, name))
+
+    def _find(self, entity: str, name: str) -> Project | None:
         from mirror import projects
 
         try:
@@ -425,7 +445,7 @@ class Source:
         ]
         if not held:
             raise NotMirrored(
-                f"no project of entity {entity!r}", remedy=f"run `mirror sync '{entity}/*'`"
+                f"entity {entity!r}", remedy=f"run `mirror sync '{entity}/*'`"
             )
         listed = self._objects("project_list", entity) or []
         places = {item.node["name"]: place for place, item in enumerate(listed)}
@@ -455,13 +475,30 @@ class Source:
         known = self.project(entity, project)
         if known is None:
             return None
+        text = json.dumps(filters)
+        key = (known.project_id, text, order)
+        query = self.memo.answer(
+            ("query", *key), lambda: self._query(known.project_id, filters, order)
+        )
+        return StoreListing(query, self.memo, key, known.synced_at)
+
+    def _query(self, project_id: str, filters: Mapping[str, Any], order: str | None) -> RunQuery:
         from mirror.reads import RunQuery
 
-        query = RunQuery(self.store, known.project_id, filters, order or None)
-        return StoreListing(query, known.synced_at)
+        return RunQuery(self.store, project_id, filters, order or None, log=self._noted())
+
+    def _noted(self) -> QueryLog | None:
+        """Where queries are noted for `mirror index advise`; written now and then, never waited for."""
+        if self.mode == "offline" or not self.config.query_log:
+            return None
+        from mirror.indexes import QueryLog
+
+        if self._log is None or self._log.store is not self.store:
+            self._log = QueryLog(self.store)
+        return self._log
 
     @edge
-    def run(self, entity: str, project: str, name: str) -> RunRow | None:
+    def run(self, entity: str, project: str, name: str) -> Row | None:
         """Return one run; None where there is none. Read through in auto mode.
 
         Raises NotMirrored offline when the mirror cannot know.
@@ -474,7 +511,7 @@ class Source:
             return self._offline_run(found, row, entity, project, name)
         if row is not None and found is not None and not self._must_refresh(found):
             return row
-        fetched: RunRow | None = None
+        fetched: Row | None = None
 
         def ask() -> None:
             nonlocal fetched
@@ -483,8 +520,8 @@ class Source:
         return fetched if self._answered(ask, held=row is not None) else row
 
     def _offline_run(
-        self, found: Project | None, row: RunRow | None, entity: str, project: str, name: str
-    ) -> RunRow | None:
+        self, found: Project | None, row: Row | None, entity: str, project: str, name: str
+    ) -> Row | None:
         path = f"{entity}/{project}"
         if found is None:
             raise NotMirrored(f"run {path}/{name}", path=path)
@@ -509,13 +546,12 @@ class Source:
         )
         return selection is not None or bool(held_back)
 
-    def _run_row(self, project_id: str, name: str) -> RunRow | None:
-        from mirror.reads import RunQuery
+    def _run_row(self, project_id: str, name: str) -> Row | None:
+        from mirror.api.rows import single
 
-        rows, _ = RunQuery(self.store, project_id, {"name": name}).page(1)
-        return rows[0] if rows else None
+        return single(self.store, project_id, name)
 
-    def _fetch_run(self, entity: str, project: str, name: str) -> RunRow | None:
+    def _fetch_run(self, entity: str, project: str, name: str) -> Row | None:
         data = self.client.execute("MirrorRun", entity=entity, project=project, run=name)
         info: dict[str, Any] | None = data.get("project")
         node = info.pop("run", None) if info else None
@@ -835,7 +871,7 @@ class Source:
         found = self.find(entity, project)
         if self.mode == "offline":
             if found is None:
-                raise NotMirrored(f"reports of project {path!r}", path=path)
+                raise NotMirrored(f"the list of reports of project {path!r}", path=path)
             if found.deleted_at is not None:
                 return None
         try:
@@ -1116,7 +1152,7 @@ class Listing:
         """Return how many runs there are, now."""
         raise NotImplementedError
 
-    def take(self, limit: int) -> list[RunRow]:
+    def take(self, limit: int) -> list[Row]:
         """Return the next `limit` runs, fewer at the end."""
         raise NotImplementedError
 
@@ -1128,7 +1164,7 @@ class Listing:
     rereads = False
     """Whether runs can be read again by key, so that they need not be held."""
 
-    def again(self, keys: Sequence[int]) -> list[RunRow]:
+    def again(self, keys: Sequence[int]) -> list[Row]:
         """Return runs that `take` gave, by key."""
         raise NotImplementedError
 
@@ -1143,10 +1179,14 @@ class StoreListing(Listing):
 
     rereads = True
 
-    def __init__(self, query: RunQuery, synced_at: str | None) -> None:
+    def __init__(
+        self, query: RunQuery, memo: Memo, key: tuple[Any, ...], synced_at: str | None
+    ) -> None:
         self.query = query
+        self.memo = memo
+        self.key = key
         self.synced_at = synced_at
-        self._ahead: list[RunRow] = []
+        self._ahead: list[Row] = []
         self._at = 0
         self._after: After | None = None
         self._ended = False
@@ -1154,24 +1194,35 @@ class StoreListing(Listing):
 
     @edge
     def count(self) -> int:
-        return self.query.count()
+        return self.memo.answer(("count", *self.key), self.query.count)
 
     @edge
-    def again(self, keys: Sequence[int]) -> list[RunRow]:
-        return self.query.rows(keys)
+    def again(self, keys: Sequence[int]) -> list[Row]:
+        from mirror.api.rows import read
+
+        return read(self.query.store, keys)
 
     @edge
-    def take(self, limit: int) -> list[RunRow]:
+    def take(self, limit: int) -> list[Row]:
         # One more than asked for tells whether more follow.
         while len(self._ahead) - self._at <= limit and not self._ended:
             self._size = max(limit + 1, min(READ_AHEAD, 4 * self._size))
-            rows, self._after = self.query.page(self._size, self._after)
+            rows, self._after = self._page()
             self._ended = self._after is None
             self._ahead = self._ahead[self._at :] + rows
             self._at = 0
         some = self._ahead[self._at : self._at + limit]
         self._at += len(some)
         return some
+
+    def _page(self) -> tuple[list[Row], After | None]:
+        from mirror.api.rows import page
+
+        return self.memo.answer(
+            ("page", *self.key, self._size, self._after),
+            lambda: page(self.query, self._size, self._after),
+            lambda found: len(found[0]),
+        )
 
     @property
     def more(self) -> bool:
@@ -1200,7 +1251,7 @@ class PageListing(Listing):
         return self._count
 
     @edge
-    def take(self, limit: int) -> list[RunRow]:
+    def take(self, limit: int) -> list[Row]:
         while self._more:  # empty pages with more behind them are walked through
             page = self._ask(first=limit, after=self._after)
             self._more = page.has_next and page.end_cursor != self._after
@@ -1223,21 +1274,6 @@ class PageListing(Listing):
     @property
     def more(self) -> bool:
         return self._more
-
-
-def row_of(node: Mapping[str, Any], synced_at: str) -> RunRow:
-    """Return a fetched node in the form in which the store gives runs."""
-    from mirror.ingest import map_run
-    from mirror.reads import RunRow
-
-    mapped = map_run(node, "", None)
-    run: dict[str, Any] = {
-        name: unescape(value) if isinstance(value, str) else value
-        for name, value in mapped.run.items()
-        if name in RunRow.__dataclass_fields__
-    }
-    run["tags"] = [str(tag) for tag in node.get("tags") or ()]
-    return RunRow(run_key=0, synced_at=synced_at, **run, **mapped.texts)
 
 
 # ------------------------------------------------------------------ small
