@@ -20,10 +20,11 @@ import sqlalchemy as sa
 from mirror import instants
 from mirror.errors import QueryError, StoreError
 from mirror.jsontext import Type, dumps, escape, unescape
-from mirror.query.fields import RUNS, readings, resolve
+from mirror.query.fields import RUNS, readings, resolve, spelled
 from mirror.query.tree import Compare, Field, In, Kind, Node, OrderKey, tests
 from mirror.store import tables
 from mirror.store.json import POSTGRES, SQLITE, index_key
+from mirror.store.sql import render
 from mirror.store.store import Store
 
 __all__ = ["Advice", "QueryLog", "ValueIndex", "add", "advise", "drop", "listed"]
@@ -56,12 +57,6 @@ class Advice:
     uses: int
     total_ms: float
     kinds: tuple[str, ...]
-
-
-def spelled(document: str, path: Sequence[str]) -> str:
-    """Return a place as a filter spells it, a dot inside a key escaped."""
-    keys = (unescape(key).replace("\\", "\\\\").replace(".", "\\.") for key in path)
-    return ".".join([document, *keys])
 
 
 # ------------------------------------------------------------------ add, drop, list
@@ -175,9 +170,7 @@ def _record(store: Store, row: dict[str, Any]) -> None:
 
 def _build(store: Store, place: Place, name: str) -> None:
     engine = SQLITE if store.backend == "sqlite" else POSTGRES
-    key = index_key(engine, *place).compile(
-        dialect=store.engine.dialect, compile_kwargs={"literal_binds": True}
-    )
+    key, _ = render(index_key(engine, *place), engine.name)
     concurrently = "" if engine is SQLITE else "CONCURRENTLY"
     text = (
         f"CREATE INDEX {concurrently} {name} ON run_documents"
@@ -241,14 +234,17 @@ class QueryLog:
                 entry[1] += elapsed_ms
 
     def flush(self) -> int:
-        """Add the counts to the store; return how many rows were written."""
+        """Add the counts to the store; return how many rows were written.
+
+        Raises StoreError where another writer is at work: an answer must not wait for its note.
+        """
         with self._lock:
             counts, self._counts = self._counts, {}
         if not counts:
             return 0
         now = instants.now()
         log = tables.query_log
-        with self.store.begin() as tx:
+        with self.store.begin(wait_s=0.25) as tx:
             for (project_id, document, path, use), (uses, total_ms) in sorted(counts.items()):
                 here = (
                     (log.c.project_id == project_id)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import orjson
 import sqlalchemy as sa
 
-from mirror.indexes import spelled
 from mirror.ingest import recount_keys
 from mirror.jsontext import Type
+from mirror.query.fields import spelled
 from mirror.store import tables
 from mirror.store.store import Row, Store
 

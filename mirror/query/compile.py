@@ -32,21 +32,8 @@ from mirror.query.tree import (
     Test,
 )
 from mirror.store import tables
-from mirror.store.json import (
-    ANY_TYPE,
-    Condition,
-    Engine,
-    SortColumn,
-    Sql,
-    Value,
-    bind,
-    both,
-    either,
-    negate,
-    number,
-    sql,
-    total,
-)
+from mirror.store.json import ANY_TYPE, Engine, Value, number
+from mirror.store.sql import Condition, SortColumn, Sql, bind, both, either, negate, sql, total
 
 __all__ = [
     "COPIED",
@@ -111,8 +98,8 @@ class Source:
     """What to select from: the columns that fields compile to, and the indexes on places of documents."""
 
     columns: Mapping[str, Any]
-    selected: Any  # the FROM clause
-    lead: Any  # its first table, which has project_id, live and run_key
+    lead: Any  # the table that has project_id, live and run_key
+    joined: bool = False  # `runs` by run_key
     indexes: Mapping[Place, str] = field(default_factory=dict)
 
     def with_indexes(self, indexes: Mapping[Place, str]) -> Source:
@@ -198,16 +185,15 @@ class Compiler:
         source: Source,
         catalogue: Catalogue = OPEN,
         matching: Mapping[Match, Sequence[str]] | None = None,
-        as_sets: str | None = None,
+        sets: Mapping[int, str] | None = None,
     ) -> None:
-        """`matching` holds, for engines without RE2, the strings each `$regex` finds; `as_sets`, a
-        project, makes tests of indexed places sets of that project's runs (SQLite)."""
-        self.as_sets = as_sets
+        """`matching` holds, for engines without RE2, the strings each `$regex` finds; `sets` names, by
+        id, the tests that are compiled as sets, read from an index, of the runs of a project (SQLite)."""
+        self.sets = sets or {}
         self.engine = engine
         self.source = source
         self.catalogue = catalogue
         self.matching = matching or {}
-        self.used: set[str] = set()
 
     def filter(self, node: Node) -> Condition:
         """Return the condition of a tree."""
@@ -251,11 +237,9 @@ class Compiler:
     def _document_test(self, test: Test) -> Condition:
         """Try the readings of the path in turn: the first that is present decides."""
         found = list(self._readings(test.field))
-        index = self._index(found)
-        if self.as_sets is not None and index is not None:
-            select = self.set_select(test, self.as_sets)
+        if id(test) in self.sets:
+            select = self.set_select(test, self.sets[id(test)])
             if select is not None:
-                self.used.add(index)
                 return total("{key} IN ({select})", key=self.source.lead.c.run_key, select=select)
         missing = _takes_missing(test)
         condition: Condition = missing
@@ -284,6 +268,10 @@ class Compiler:
     def never(self, each: Field) -> bool:
         """Say whether no run can have a field, so that tests of it need not look at a document."""
         return each.kind is Kind.DOCUMENT and not list(self._readings(each))
+
+    def may_be_list(self, each: Field) -> bool:
+        """Say whether a field can hold a list, whose elements no index has."""
+        return any(reading.rest or reading.types & Type.LIST for reading in self._readings(each))
 
     def is_flat(self, each: Field) -> bool:
         """Say whether a field is found under a key with dots, its segments joined."""
@@ -325,7 +313,6 @@ class Compiler:
         column = self.source.columns[reading.column]
         index = self.source.indexes.get((reading.column, reading.direct))
         if index is not None and not reading.rest:
-            self.used.add(index)
             return self.engine.indexed(column, reading.direct, reading.types)
         return self.engine.at(column, reading.direct, reading.types)
 
@@ -346,7 +333,9 @@ class Compiler:
         held = self._value_test(test, value)
         if not spread or isinstance(test, Exists | Size):
             return held
-        return either([held, value.some_element(lambda row: self._value_test(test, row))])
+        among = _literals(test)
+        elements = value.some_element(lambda row: self._value_test(test, row), among)
+        return either([held, elements])
 
     def _value_test(self, test: Test, value: Value) -> Condition:
         match test:
@@ -494,6 +483,16 @@ def _takes_missing(test: Test) -> bool:
     return False
 
 
+def _literals(test: Test) -> Sequence[Any] | None:
+    """Return the literals a test compares for equality, None if it is another test."""
+    match test:
+        case Compare(op="$eq", value=literal):
+            return [literal]
+        case In(values=literals):
+            return literals
+    return None
+
+
 def _as_match(test: Test) -> Any:
     return test if isinstance(test, Match) else None
 
@@ -587,9 +586,6 @@ def run_source(fields: Iterable[Field]) -> Source:
     columns |= {name: runs[f"{name}_us"] for name in _INSTANTS}
     columns |= {name: documents[name] for name in _DOCUMENTS}
     if not wanted & _DOCUMENTS:
-        return Source(columns, tables.runs, tables.runs)
+        return Source(columns, tables.runs)
     columns |= {name: documents[column] for name, column in COPIED.items()}
-    selected: Any = tables.run_documents
-    if wanted - {*_DOCUMENTS, *COPIED}:
-        selected = selected.join(tables.runs, runs.run_key == documents.run_key)
-    return Source(columns, selected, tables.run_documents)
+    return Source(columns, tables.run_documents, joined=bool(wanted - {*_DOCUMENTS, *COPIED}))

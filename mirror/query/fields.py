@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mirror.errors import QueryError
+from mirror.jsontext import unescape
 from mirror.query.tree import Field, Kind
 from mirror.store.json import is_position
 
@@ -23,6 +24,7 @@ __all__ = [
     "FieldTable",
     "readings",
     "resolve",
+    "spelled",
     "split",
 ]
 
@@ -201,6 +203,12 @@ def _suggestion(name: str, root: str, table: FieldTable) -> str:
     if documents:
         return f"did you mean {' or '.join(repr(f'{d}.{name}') for d in documents)}?"
     return f"a {table.noun} has {', '.join(sorted(table.kinds))}"
+
+
+def spelled(column: str, path: Sequence[str]) -> str:
+    """Return a stored place as a filter names it, dots inside its keys escaped."""
+    keys = (unescape(key).replace("\\", "\\\\").replace(".", "\\.") for key in path)
+    return ".".join([column, *keys])
 
 
 def readings(field: Field) -> list[tuple[str, ...]]:
