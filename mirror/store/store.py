@@ -140,15 +140,22 @@ class Store:
                 yield connection
 
     @contextlib.contextmanager
-    def begin(self, *, lease: int | None = None) -> Iterator[Transaction]:
+    def begin(
+        self, *, lease: int | None = None, wait_s: float | None = None
+    ) -> Iterator[Transaction]:
         """A write transaction, committed at the end of the block, rolled back on an exception.
+
+        Another writer is waited for: BUSY_TIMEOUT_S on SQLite, for ever on PostgreSQL; with `wait_s`
+        no longer than that, then StoreError is raised.
 
         With `lease`, a token of `mirror.sync.lease`, the commit fails with StoreBusy if another
         process has taken the lease since.
         """
         with _translated(self), self._writer, self.engine.connect() as connection:
             connection = connection.execution_options(mirror_write=True)
-            with connection.begin():
+            with _waiting(connection, wait_s), connection.begin():
+                if wait_s is not None and self.backend == "postgresql":
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(wait_s * 1000)}")
                 transaction = Transaction(self, connection)
                 yield transaction
                 if lease is not None:
@@ -421,6 +428,20 @@ def _register_functions(connection: sqlite3.Connection) -> None:
 def _on_sqlite_begin(connection: Connection) -> None:
     write = connection.get_execution_options().get("mirror_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextlib.contextmanager
+def _waiting(connection: Connection, wait_s: float | None) -> Iterator[None]:
+    """Wait for a lock of SQLite no longer than `wait_s` in the block."""
+    if wait_s is None or connection.dialect.name != "sqlite":
+        yield
+        return
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
+    try:
+        yield
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
 
 def _open_postgresql(url: URL) -> Engine:

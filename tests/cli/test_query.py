@@ -219,6 +219,12 @@ def test_keys_that_are_asked_for_are_advised(run: Run) -> None:
     assert (advice["field"], advice["uses"], advice["kinds"]) == ("config.lr", 4, ["range"])
 
 
+def test_an_answer_does_not_wait_for_a_writer(run: Run, store: Store) -> None:
+    with store.begin():
+        result = run("runs", "ent/proj", "--count", "--filter", '{"config.lr": {"$gt": 0.004}}')
+    assert (result.exit_code, result.stdout) == (0, "5\n")
+
+
 # ------------------------------------------------------------------ db
 
 

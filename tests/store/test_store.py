@@ -136,6 +136,20 @@ def test_writers_wait_for_each_other_and_lose_nothing(store: Store) -> None:
     assert seqs == list(range(1, 41))
 
 
+def test_a_writer_in_no_hurry_to_wait_is_told_at_once(
+    store: Store, open_store: Callable[..., Store]
+) -> None:
+    """Were it to wait as others do, the test would hang: the holder is this very thread."""
+    other = open_store()
+    with store.begin() as tx:
+        tx.upsert_all(tables.users, [_user("ann")])
+        with pytest.raises(StoreError), other.begin(wait_s=0.05):
+            pass
+    with other.begin(wait_s=0.05) as tx:
+        tx.upsert_all(tables.users, [_user("bob")])
+    assert _names(store) == ["ann", "bob"]
+
+
 def test_a_lost_lease_fails_the_commit_and_names_the_new_holder(store: Store) -> None:
     with store.begin() as tx:
         tx.upsert_all(
