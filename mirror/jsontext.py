@@ -25,6 +25,7 @@ __all__ = [
     "dumps",
     "escape",
     "load_document",
+    "load_packed",
     "loads",
     "pack",
     "unescape",
@@ -35,12 +36,16 @@ __all__ = [
 # begins, is one text to look for. (Digits inside a string, as of hashes, mostly follow a letter.)
 _SHAPES = bytes.maketrans(b"123456789 ,[-\n\t\r", b"0" * 9 + b":" * 7)
 _LONG_INTEGER = b":" + b"0" * 19
+_BEYOND = re.compile(rb"\d{20}|-\d{19}")
 _LONG_DOUBLE = b":" + b"0" * 17
 _LONG_EXPONENTS = (b"e+1", b"e16", b"e17", b"e18", b"E")  # and much else, so looked at twice
 _EXPONENT = re.compile(rb"[:\s,\[-]\d+(?:\.\d+)?[eE]\+?1[5-8]")
 _TO_ESCAPE = re.compile("[\x00\x01\ue000\ud800-\udfff]")
 _ESCAPED = re.compile("\x01([\x01\x02])|\ue000(?:\x02|\x01([0-9a-f]{4}))")
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+_tolerant = json.JSONDecoder(strict=False).decode  # json.loads(…, strict=False) makes one each time
 
 
 class Type(IntFlag):
@@ -68,7 +73,18 @@ def loads(text: str) -> Any:
     if not _may_hold_long_integers(data):  # orjson reads integers beyond 64 bits as floats
         with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(data)
-    return json.loads(text, strict=False)
+    return _tolerant(text)
+
+
+def load_packed(blob: bytes | None) -> Any:
+    """Read a packed JSON text as `loads` reads it, without making a text of it; None of None."""
+    if blob is None:
+        return None
+    data = _codec.decompress(blob)
+    if not _may_hold_long_integers(data):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(data)
+    return _tolerant(data.decode("utf-8", "surrogatepass"))
 
 
 def load_document(text: str) -> Any:
@@ -85,7 +101,8 @@ def load_document(text: str) -> Any:
 
 
 def _may_hold_long_integers(data: bytes) -> bool:
-    return _LONG_INTEGER in b":" + data.translate(_SHAPES)
+    # Nineteen digits are exact in orjson, but for some of the negative ones.
+    return _LONG_INTEGER in b":" + data.translate(_SHAPES) and _BEYOND.search(data) is not None
 
 
 def _may_hold_large_numbers(data: bytes) -> bool:

@@ -22,16 +22,16 @@ from mirror.api.notices import warn
 from mirror.api.paginator import SizedPaginator
 from mirror.api.raising import adapt, normalized
 from mirror.errors import CommError, RunNotFoundError
-from mirror.jsontext import loads, unpack
+from mirror.jsontext import load_packed
 
 if TYPE_CHECKING:
     from mirror.api.files import File, Files
     from mirror.api.history import HistoryScan
+    from mirror.api.rows import Row
     from mirror.api.source import Listing, Source
     from mirror.api.summary import HTTPSummary
     from mirror.api.sweeps import Sweep
     from mirror.api.users import User
-    from mirror.reads import RunRow
 
 __all__ = ["Run", "Runs"]
 
@@ -49,24 +49,29 @@ _INTERNAL = frozenset({"_wandb", "wandb_version"})
 _ENDED = ("finished", "crashed", "failed")
 
 
-def _object(text: str | None) -> Any:
+def _object(packed: bytes | None) -> Any:
     """Read one of a run's JSON texts; null is {}. Raises CommError for what is no JSON."""
-    if text is None:
+    if packed is None:
         return {}
     try:
-        return loads(text)
+        return load_packed(packed)
     except ValueError as error:
         raise adapt(CommError(str(error), error)) from error
 
 
 def _unwrap(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split a stored config into what the user set and what W&B set, `{"value": …}` taken off."""
-    ours: dict[str, Any] = {}
-    theirs: dict[str, Any] = {}
-    if isinstance(config, dict):
-        for key, item in config.items():
-            value = item["value"] if type(item) is dict and "value" in item else item
-            (theirs if key in _INTERNAL else ours)[key] = value
+    if not isinstance(config, dict):
+        return {}, {}
+    ours = {
+        key: item["value"] if type(item) is dict and "value" in item else item
+        for key, item in config.items()
+    }
+    theirs = (
+        {key: ours.pop(key) for key in config if key in _INTERNAL}
+        if _INTERNAL & ours.keys()
+        else {}
+    )
     return ours, theirs
 
 
@@ -97,6 +102,7 @@ class Runs(SizedPaginator["Run"]):
         self._sweeps: dict[str, Sweep | None] = {}
         self._listing: Listing | None = None
         self._count: int | None = None
+        self._started = False
         self._page_owed = False
         variables = {
             "project": project,
@@ -143,9 +149,7 @@ class Runs(SizedPaginator["Run"]):
     def more(self) -> bool:
         """Whether there are more runs to load."""
         self._settle()
-        if self._count is None:
-            return True
-        return self._open().more
+        return not self._started or self._open().more
 
     @property
     def cursor(self) -> str | None:
@@ -157,13 +161,13 @@ class Runs(SizedPaginator["Run"]):
     def last_response(self) -> dict[str, Any] | None:
         """What the server would have answered last, as far as it is known; None before the first page."""
         self._settle()
-        if self._count is None:
+        if not self._started:
             return None
         page = self._loaded[-self.per_page :]
         edges = [{"node": run._node(), "cursor": None} for run in page]
         info = {"endCursor": self.cursor, "hasNextPage": self.more}
         return {
-            "project": {"runCount": self._count, "runs": {"edges": edges, "pageInfo": info}},
+            "project": {"runCount": self._length, "runs": {"edges": edges, "pageInfo": info}},
         }
 
     @last_response.setter
@@ -184,13 +188,12 @@ class Runs(SizedPaginator["Run"]):
 
     def _load_page(self) -> bool:
         listing = self._open()
-        if self._count is not None and not listing.more:
+        if self._started and not listing.more:
             return False
         rows = listing.take(self.per_page)
-        if self._count is None:
-            self._count = listing.count()
-        make = functools.partial(Run._of, self._service_api, self.entity, self.project)
-        runs = [make(row, self._lazy) for row in rows]
+        self._started = True
+        make, source = Run._of, self._service_api
+        runs = [make(source, self.entity, self.project, row, self._lazy) for row in rows]
         if self._include_sweeps:
             for run in runs:
                 self._attach_sweep(run)
@@ -224,7 +227,7 @@ class Runs(SizedPaginator["Run"]):
     def _length(self) -> int:
         if self._count is None:
             self._count = self._open().count()
-            self._page_owed = not self._loaded
+            self._page_owed = not self._started
         return self._count
 
     def __iter__(self) -> Iterator[Run]:
@@ -293,7 +296,7 @@ class Runs(SizedPaginator["Run"]):
 class Run(Attrs):
     """One run. Server fields are attributes, in snake_case; documents are read on first touch."""
 
-    _row: RunRow | None = None
+    _row: Row | None = None
     server_provides_internal_id_field: bool | None = None
 
     def __init__(
@@ -309,7 +312,7 @@ class Run(Attrs):
     ) -> None:
         self._begin(service_api, entity, project, lazy)
         if attrs:
-            from mirror.api.source import row_of
+            from mirror.api.rows import row_of
 
             full = {name for name in _DOCUMENTS if name in attrs}
             self._row = row_of({**dict.fromkeys(_DOCUMENTS), **attrs, "name": run_id}, "")
@@ -336,7 +339,7 @@ class Run(Attrs):
         self._metadata: dict[str, Any] | None = None
 
     @classmethod
-    def _of(cls, source: Source, entity: str, project: str, row: RunRow, lazy: bool) -> Run:
+    def _of(cls, source: Source, entity: str, project: str, row: Row, lazy: bool) -> Run:
         """Make a run from a row of the store: the constructor without its look-up."""
         run = cls.__new__(cls)
         run.__dict__ = {
@@ -360,7 +363,7 @@ class Run(Attrs):
         row = self._row
         if row is None:
             return {}
-        sent: dict[str, Any] = loads(unpack(row.node) or "{}")
+        sent: dict[str, Any] = load_packed(row.node)
         found = {name: sent[name] for name in _LIGHT if name in sent}
         user = found.get("user")
         if user:
@@ -379,22 +382,26 @@ class Run(Attrs):
 
     def _document(self, name: str) -> Any:
         """A document as an object, the same one each time. Reading one makes a lazy run full."""
-        found = self._documents.get(name)
-        if found is not None:
-            return found
-        row = self._row
-        if name in ("config", "rawconfig"):
-            ours, theirs = _unwrap(_object(None if row is None else unpack(row.config)))
-            self._documents["config"] = ours
-            self._documents["rawconfig"] = {**theirs, **ours}
+        documents = self._documents
+        if name not in documents:
+            self._read_document(name)
+        return documents[name]
+
+    def _read_document(self, name: str) -> None:
+        documents, row = self._documents, self._row
+        if name == "rawconfig":
+            ours = self._document("config")
+            documents[name] = {**documents["internal"], **ours}
+        elif name == "config":
+            read = _object(None if row is None else row.config)
+            documents[name], documents["internal"] = _unwrap(read)
         else:
             packed = None if row is None else getattr(row, _DOCUMENTS[name])
-            self._documents[name] = _object(unpack(packed))
+            documents[name] = _object(packed)
         if not self._full:
             self._become_full()
         elif "_attrs" in self.__dict__:
-            self._attrs[name] = self._documents[name]
-        return self._documents[name]
+            self._attrs[name] = documents[name]
 
     def _become_full(self) -> None:
         self._full = True
@@ -523,7 +530,10 @@ class Run(Attrs):
     @property
     def config(self) -> dict[str, Any]:
         """The config that was set by the user, W&B's wrappers and internal keys taken off."""
-        found: dict[str, Any] = self._document("config")
+        documents = self._documents
+        if "config" not in documents:
+            self._read_document("config")
+        found: dict[str, Any] = documents["config"]
         return found
 
     @property
@@ -535,7 +545,10 @@ class Run(Attrs):
     @property
     def summary_metrics(self) -> dict[str, Any]:
         """The summary as a plain dict; NaN and infinities are floats."""
-        found: dict[str, Any] = self._document("summaryMetrics")
+        documents = self._documents
+        if "summaryMetrics" not in documents:
+            self._read_document("summaryMetrics")
+        found: dict[str, Any] = documents["summaryMetrics"]
         return found
 
     @property
@@ -591,7 +604,7 @@ class Run(Attrs):
             self._take(row)
         return self._attrs
 
-    def _take(self, row: RunRow) -> None:
+    def _take(self, row: Row) -> None:
         for name in ("_attrs", "user", "_project_internal_id"):
             self.__dict__.pop(name, None)
         self._row = row
@@ -678,7 +691,7 @@ class Run(Attrs):
         last = self._service_api.last_step(self)
         if last is not None:
             return last
-        keys = (loads(unpack(row.node) or "{}") if row is not None else {}).get("historyKeys")
+        keys = (load_packed(row.node) if row is not None else {}).get("historyKeys")
         return int((keys or {}).get("lastStep", -1))
 
     @normalized

@@ -71,12 +71,13 @@ class SummarySubDict:
     def __getitem__(self, k: Any) -> Any:
         if type(k) is str:
             k = k.strip()
-        if k in self._dict:
-            return self._dict[k]
+        read = self._dict
+        if k in read:
+            return read[k]
         value = self._json_dict[k]
         if type(value) is dict:
             value = self._nested(k, value)
-        self._dict[k] = value  # what was read first is shown first
+        read[k] = value  # what was read first is shown first
         return value
 
     def _nested(self, key: str, value: dict[str, Any]) -> Any:
@@ -131,11 +132,15 @@ class HTTPSummary(SummarySubDict):
     """The summary of a run, from the text the server sent."""
 
     def __init__(self, run: Any, service_api: Any, summary: dict[str, Any] | None = None) -> None:
-        super().__init__()
-        object.__setattr__(self, "_run", run)
-        object.__setattr__(self, "_service_api", service_api)
-        if summary is not None:
-            object.__setattr__(self, "_json_dict", summary)
+        # Directly: one is made for each run of a long loop.
+        self.__dict__.update(
+            _path=(),
+            _root=self,
+            _json_dict={} if summary is None else summary,
+            _dict={},
+            _run=run,
+            _service_api=service_api,
+        )
 
     def __delitem__(self, key: Any) -> None:
         if key not in self._json_dict:
