@@ -10,7 +10,7 @@ import json
 import logging
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,18 +98,34 @@ PASSING: dict[str, dict[str, Any]] = {
     "slow": {"latency_s": 0.02},
 }
 PHASES = ("first", "incremental", "reconcile")
+CORE = {"429 without", "500", "truncated", "400", "internal error", "null nodes", "refuse"}
+"""Faults that are tried in every phase by default; the others in the first sync, and in CI in all."""
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def in_phases(faults: Iterable[str]) -> pytest.MarkDecorator:
+    """Each fault in each phase, by name."""
+    rows = [
+        pytest.param(
+            name,
+            phase,
+            id=f"{name}, {phase}",
+            marks=[] if phase == "first" or name in CORE else pytest.mark.slow,
+        )
+        for name in faults
+        for phase in PHASES
+    ]
+    return pytest.mark.parametrize(("fault", "phase"), rows)
+
+
+@in_phases(PASSING)
 def test_what_passes_is_waited_out(
-    world: World, mirror: Mirror, store: Store, fault: dict[str, Any], phase: str
+    world: World, mirror: Mirror, store: Store, fault: str, phase: str
 ) -> None:
     if phase != "first":
         assert mirror(BOTH).exit_code == 0
         changed(world)
         world.requests.reset()
-    world.fail("*", times=2, **fault)
+    world.fail("*", times=2, **PASSING[fault])
     report = mirror(BOTH, reconcile=phase == "reconcile")
     assert report.exit_code == 0, report.failures
     assert whole(world, store) == []
@@ -124,14 +140,13 @@ ODD_PAGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@in_phases(ODD_PAGES)
 @pytest.mark.parametrize("times", [1, 3])
-@pytest.mark.parametrize("fault", ODD_PAGES.values(), ids=ODD_PAGES.keys())
 def test_odd_pages_lose_nothing(
     world: World,
     mirror: Mirror,
     store: Store,
-    fault: dict[str, Any],
+    fault: str,
     times: int,
     phase: str,
 ) -> None:
@@ -139,7 +154,7 @@ def test_odd_pages_lose_nothing(
         mirror(BOTH)
         changed(world)
         world.requests.reset()
-    world.fail("runs", times=times, **fault)
+    world.fail("runs", times=times, **ODD_PAGES[fault])
     report = mirror(BOTH, reconcile=phase == "reconcile")
     assert report.exit_code == 0, report.failures
     assert len(world.requests) <= ENOUGH
@@ -169,21 +184,20 @@ STAYING: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize(("fault", "says"), STAYING.values(), ids=STAYING.keys())
+@in_phases(STAYING)
 def test_what_stays_is_told_and_the_next_sync_goes_on(
     world: World,
     mirror: Mirror,
     store: Store,
-    fault: dict[str, Any],
-    says: str,
+    fault: str,
     phase: str,
 ) -> None:
     if phase != "first":
         mirror(BOTH)
         changed(world)
         world.requests.reset()
-    world.fail("MirrorProject", **fault)
+    trouble, says = STAYING[fault]
+    world.fail("MirrorProject", **trouble)
     report = mirror(BOTH, reconcile=phase == "reconcile")
     assert report.exit_code == 1
     assert set(report.failures) == set(BOTH)
@@ -270,15 +284,14 @@ def test_a_cursor_that_does_not_move_ends_the_walk_with_a_sentence(
 # ------------------------------------------------------------------ limits of the server
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("over", ["clamp", "refuse"])
+@in_phases(["clamp", "refuse"])
 @pytest.mark.parametrize("cap", [3, 25])
 def test_a_server_with_small_pages_is_mirrored_whole(
     world: World,
     mirror: Mirror,
     store: Store,
     cap: int,
-    over: Any,
+    fault: Any,
     phase: str,
 ) -> None:
     if phase != "first":
@@ -286,7 +299,7 @@ def test_a_server_with_small_pages_is_mirrored_whole(
         changed(world)
         for number in range(20, 60):
             world.resume(PATH, f"run{number:05d}")
-    world.page_cap, world.over_cap = cap, over
+    world.page_cap, world.over_cap = cap, fault
     report = mirror(BOTH, reconcile=phase == "reconcile")
     assert report.exit_code == 0, report.failures
     assert whole(world, store) == []
