@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filled import EMPTY, HARD, KEY, MANY, filled
+from filled import EMPTY, HARD, KEY, MANY, QUEUES, filled
 
 from mirror.config import Config, resolve
 from mirror.sandbox import Server, World
 from mirror.store.store import Store
 from mirror.sync import sync
 
-PATHS = [HARD, MANY, EMPTY]
+PATHS = [HARD, MANY, EMPTY, QUEUES]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

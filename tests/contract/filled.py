@@ -16,6 +16,7 @@ NOW: Final = "2024-06-01T12:00:00Z"
 HARD = "team/hard"
 MANY = "team/many"
 EMPTY = "team/empty"
+QUEUES = "team/model-registry"
 
 SWEEP_CONFIG: Final = """\
 description: the learning rate, mostly
@@ -83,7 +84,24 @@ def filled() -> World:
     _add_hard(world)
     generate(world, MANY, runs=130, seed=11)
     _add_reports(world)
+    _add_rare_kinds(world)
     return world
+
+
+def _add_rare_kinds(world: World) -> None:
+    world.add_integration("team", "SlackIntegration", team_name="acme", channel_name="#runs")
+    world.add_integration(
+        "team", "GenericWebhookIntegration", name="hook", url_endpoint="https://example.com"
+    )
+    world.add_trigger(HARD, "notify")
+    entity, _, name = QUEUES.partition("/")
+    world.add_project(entity, name, user="alice", created_at="2024-01-01T00:00:00Z")
+    config = world.add_resource_config("team", "kubernetes", {"resource_args": {"a": 1}})
+    queue = world.add_run_queue(
+        QUEUES, "gpu", prioritization_mode="V0",
+        default_resource_config_id=config.id,
+    )  # fmt: skip
+    world.add_queue_item(queue, {"job": "train"})
 
 
 def _add_hard(world: World) -> None:

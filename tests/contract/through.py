@@ -187,7 +187,45 @@ def no_such_organization(api: Any) -> Any:
 
 @script
 def automations_are_listed(api: Any) -> Any:
-    return [one.name for one in api.automations("team")]
+    found = [*api.automations("team"), *api.automations()]
+    return [
+        (one.name, one.id, one.enabled, one.description, one.created_at.isoformat())
+        for one in found
+    ]
+
+
+@script
+def an_automation_by_name(api: Any) -> Any:
+    found = api.automation("notify", entity="team")
+    return (
+        found.name,
+        found.scope.name,
+        found.event.event_type.value,
+        found.action.action_type.value,
+    )
+
+
+@script
+def a_run_queue(api: Any) -> Any:
+    queue = api.run_queue("team", "gpu")
+    return (
+        (
+            queue.access,
+            queue.prioritization_mode,
+            queue.type,
+            queue.default_resource_config,
+            queue.id,
+        ),
+        (queue.name, queue.entity, repr(queue), queue.template_variables),
+        [item.state for item in queue.items],
+    )
+
+
+@script
+def a_queued_run(api: Any) -> Any:
+    item = api.run_queue("team", "gpu").items[0]
+    queued = api.queued_run("team", "hard", "gpu", item.id, project_queue="model-registry")
+    return queued.state, queued.id, queued.queue_name, queued.entity, queued.project, repr(queued)
 
 
 @script
@@ -202,7 +240,16 @@ def integrations_are_listed(api: Any) -> Any:
         api.webhook_integrations("team"),
         api.slack_integrations(entity="team"),
     )
-    return [[one.id for one in kind] for kind in kinds]
+    return [[(type(one).__name__, one.id, one.typename__) for one in kind] for kind in kinds]
+
+
+@script
+def integrations_have_fields(api: Any) -> Any:
+    hook, slack = (
+        next(api.webhook_integrations("team")),
+        next(api.slack_integrations(entity="team")),
+    )
+    return hook.name, hook.url_endpoint, slack.team_name, slack.channel_name
 
 
 @script
