@@ -221,4 +221,4 @@ class QueuedRun:
         self._service_api.refuse_write("QueuedRun.delete")
 
     def __repr__(self) -> str:
-        return f"<QueuedRun {self._queue_name} ({self.id})>"
+        return f"<QueuedRun {self._queue_name} ({self.id})"  # as the real client shows it

@@ -197,12 +197,8 @@ def automations_are_listed(api: Any) -> Any:
 @script
 def an_automation_by_name(api: Any) -> Any:
     found = api.automation("notify", entity="team")
-    return (
-        found.name,
-        found.scope.name,
-        found.event.event_type.value,
-        found.action.action_type.value,
-    )
+    texts = (found.event.event_type == "RUN_STATE", found.action.action_type == "NO_OP")
+    return found.name, found.scope.name, found.scope.id, texts
 
 
 @script
