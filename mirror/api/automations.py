@@ -27,6 +27,13 @@ __all__ = [
 ]
 
 _TIMES = frozenset({"createdAt", "updatedAt"})
+_ACTION_TYPES = {
+    "GenericWebhookTriggeredAction": "GENERIC_WEBHOOK",
+    "NoOpTriggeredAction": "NO_OP",
+    "NotificationTriggeredAction": "NOTIFICATION",
+    "QueueJobTriggeredAction": "QUEUE_JOB",
+}
+"""What an action is called where an automation is made, by its type in the schema."""
 
 
 class _Record:
@@ -34,6 +41,12 @@ class _Record:
 
     def __init__(self, node: Mapping[str, Any]) -> None:
         self._node = dict(node)
+        if node.get("__typename") in _ACTION_TYPES:
+            self._node["actionType"] = _ACTION_TYPES[node["__typename"]]
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return the fields as the server names and sends them."""
+        return dict(self._node)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
