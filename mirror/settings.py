@@ -31,8 +31,8 @@ __all__ = [
 
 MODES = ("auto", "offline", "online")
 JOURNAL_MODES = ("wal", "delete", "truncate")
-KINDS = ("sweeps", "runs")
-"""What of a project can be mirrored, in the order of dependency."""
+KINDS = ("reports", "team", "files")
+"""What can be mirrored of a project besides its runs and sweeps, which always are."""
 
 
 # ------------------------------------------------------------------ the values
@@ -40,7 +40,7 @@ KINDS = ("sweeps", "runs")
 
 @dataclass(frozen=True, slots=True)
 class ProjectSettings:
-    """What is mirrored of a project: a run filter in W&B's syntax ({} = every run), and the kinds."""
+    """What is mirrored of a project: which runs ({}: every one), and what besides runs and sweeps."""
 
     filters: dict[str, Any] = field(default_factory=dict)
     take: tuple[str, ...] = KINDS
@@ -154,7 +154,7 @@ def _pattern(text: str) -> str:
 
 
 def _kinds(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not set(map(str, value)) <= set(KINDS):
+    if not isinstance(value, list) or not set(map(str, value)) <= set(KINDS):
         raise ValueError(f"a list of {', '.join(KINDS)}")
     return tuple(kind for kind in KINDS if kind in value)
 
@@ -305,7 +305,8 @@ SETTINGS: tuple[Setting, ...] = (
     _s("projects", "filters", _filters, "{}",
        "Mirror only the runs that match, in W&B's filter syntax: a table, or JSON in a text.",
        example='{ state = "finished", "config.lr" = { "$gt" = 0.001 } }'),
-    _s("projects", "take", _kinds, '["sweeps", "runs"]', "What of the project is mirrored."),
+    _s("projects", "take", _kinds, '["reports", "team", "files"]',
+       "What is mirrored besides runs and sweeps: reports, the entity's members, the file lists of runs."),
 )  # fmt: skip
 
 SECTIONS = {

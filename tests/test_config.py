@@ -375,7 +375,7 @@ timeout = 2.5
 max_rps = 5
 [projects."team/vision"]
 filters = { state = "finished", "config.lr" = { "$gt" = 0.001 } }
-take = ["runs"]
+take = ["files"]
 [projects."team/*"]
 filters = '{"tags": {"$in": ["keep"]}}'
 """)
@@ -408,7 +408,7 @@ filters = '{"tags": {"$in": ["keep"]}}'
         config_path=place.cwd / "mirror.toml",
     )
     assert config.project_settings("team/vision") == ProjectSettings(
-        {"state": "finished", "config.lr": {"$gt": 0.001}}, ("runs",)
+        {"state": "finished", "config.lr": {"$gt": 0.001}}, ("files",)
     )
     assert config.project_settings("team/speech").filters == {"tags": {"$in": ["keep"]}}
     assert config.project_settings("other/x") == ProjectSettings()
@@ -476,7 +476,7 @@ def test_a_time_in_a_filter_becomes_the_text_that_wandb_compares(place: Place) -
         ('[projects."a/b"]\nfilters = []\n', 2, "expected a filter in W&B's syntax"),
         ('[projects."a/b"]\nfilters = { x = 2024-01-01 }\n', 2, "times with their zone"),
         ('[projects."a/b"]\nfilters = { x = nan }\n', 2, "expected finite numbers"),
-        ('[projects."a/b"]\ntake = ["models"]\n', 2, "expected a list of sweeps, runs"),
+        ('[projects."a/b"]\ntake = ["models"]\n', 2, "expected a list of reports, team, files"),
         ('[projects."a/b"]\nfilter = {}\n', 2, "unknown setting filter in [projects]: did you mean filters?"),
         ("[projects.a]\nfilters = {}\n", 1, "'a' selects nothing"),
         ("[projects]\n'a/b' = 3\n", 2, "projects.a/b is a table"),

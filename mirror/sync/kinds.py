@@ -54,7 +54,7 @@ def read(work: ProjectSync) -> None:
         ("team", due, _team),
         ("files", due or work.report.runs > 0, _files),
     ):
-        if not wanted or work.stopping():
+        if not wanted or name not in work.settings.take or work.stopping():
             continue
         try:
             part(work)

@@ -245,7 +245,7 @@ def _failed(order: _Order, work: ProjectSync, text: str) -> ProjectReport:
 
 def settings_for(config: Config, path: str, **flags: bool) -> Settings:
     """Return what the engine is told for one project."""
-    s = config.sync
+    s, project = config.sync, config.project_settings(path)
     return Settings(
         lag_s=s.lag_s,
         reconcile_every_s=s.reconcile_every_s,
@@ -253,7 +253,8 @@ def settings_for(config: Config, path: str, **flags: bool) -> Settings:
         page_size=s.page_size,
         page_size_max=s.page_size_max,
         catalogue=s.catalogue,
-        filters=config.project_settings(path).filters,
+        filters=project.filters,
+        take=project.take,
         **flags,
     )
 

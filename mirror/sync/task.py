@@ -21,6 +21,7 @@ from mirror.jsontext import escape
 from mirror.remote.client import Client
 from mirror.remote.operations import Runs, Selection
 from mirror.remote.pages import Page, PageSize
+from mirror.settings import KINDS
 from mirror.store import tables
 from mirror.store.store import Row, Store
 from mirror.sync import state
@@ -64,6 +65,8 @@ class Settings:
     full: bool = False
     yes: bool = False
     filters: Mapping[str, Any] = field(default_factory=dict)
+    take: Sequence[str] = KINDS
+    """what to read besides runs and sweeps"""
 
 
 class Stopped(MirrorError):
@@ -361,6 +364,7 @@ class Task:
 
 
 def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield the items in order, at most `size` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 

@@ -12,6 +12,7 @@ from worlds import KEY, PATH, add_runs, differences
 from mirror.config import ProjectSettings, resolve
 from mirror.errors import StoreBusy
 from mirror.sandbox import World
+from mirror.settings import KINDS
 from mirror.store import tables
 from mirror.sync import plan, state, sync, verify
 from mirror.sync.lease import held
@@ -243,3 +244,18 @@ def test_verify_names_every_kind_of_difference(world, mirror, store, config):
         ("extra", "run00003"),
         ("missing", "late0001"),
     }
+
+
+@pytest.mark.parametrize("take", [(), ("files",), KINDS])
+def test_only_the_kinds_that_are_taken_are_asked_for(config, store, world, take):
+    chosen = dataclasses.replace(config, projects=((PATH, ProjectSettings(take=take)),))
+    add_runs(world, 3)
+    report = sync([PATH], store=store, config=chosen)
+    assert report.exit_code == 0
+    asked = {
+        "reports": world.requests.count("MirrorProjectKinds"),
+        "team": world.requests.count("MirrorTeam"),
+    }
+    assert {name for name, count in asked.items() if count} == set(take) - {"files"}
+    kept = {row["kind"] for row in store.rows(sa.select(tables.objects.c.kind).distinct())}
+    assert ("file_list" in kept) == ("files" in take)
