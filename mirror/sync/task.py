@@ -370,6 +370,7 @@ def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def latest_us(node: Mapping[str, Any]) -> int | None:
+    """The newest of a run's times, in microseconds UTC; None if it has none."""
     times = [instants.to_us(node.get(name)) for name in ("createdAt", "heartbeatAt", "updatedAt")]
     return max((micros for micros in times if micros is not None), default=None)
 
