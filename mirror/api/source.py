@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,7 +93,7 @@ class Source:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._down_until = 0.0
-        self._warned = False
+        self._warned = self._stale = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Neither connections nor the key travel: the key is looked up again where it is needed.
@@ -165,6 +166,7 @@ class Source:
                 tries=TRIES,
                 wait_max_s=wait_s,
             )
+            weakref.finalize(self, self._client.close)
         return self._client
 
     def _keyed(self) -> Config:
@@ -227,10 +229,12 @@ class Source:
             if not held or self.mode != "auto":
                 raise
             self._down_until = time.monotonic() + RETRY_AFTER_S
+            self._stale = True
             if not self._warned:
                 self._warned = True
                 notices.warn(f"answering from the mirror, which may be stale: {error}")
             return False
+        self._stale = False
         return True
 
     # -------------------------------------------------------------- projects
@@ -326,7 +330,7 @@ class Source:
 
     def is_stale(self, synced_at: str | None) -> bool:
         """Whether an answer of that age is older than `max_age`, or could not be refreshed."""
-        return self._warned or self._too_old(synced_at)
+        return self._stale or self._too_old(synced_at)
 
     def synced_at(self, entity: str, name: str) -> str | None:
         """Return the server's time that a project's mirror is fresh as of; None: never synced."""
@@ -444,9 +448,7 @@ class Source:
             if project.entity == entity and project.deleted_at is None
         ]
         if not held:
-            raise NotMirrored(
-                f"entity {entity!r}", remedy=f"run `mirror sync '{entity}/*'`"
-            )
+            raise NotMirrored(f"entity {entity!r}", remedy=f"run `mirror sync '{entity}/*'`")
         listed = self._objects("project_list", entity) or []
         places = {item.node["name"]: place for place, item in enumerate(listed)}
         nodes = [self._project_node(project.project_id) for project in held]
@@ -472,7 +474,10 @@ class Source:
             found = self.find(entity, project)
             if found is None or not found.complete:
                 return PageListing(self, entity, project, filters, order or "+created_at")
-        known = self.project(entity, project)
+        try:
+            known = self.project(entity, project)
+        except StoreBusy:  # somebody else is syncing it for the first time: do not wait for that
+            return PageListing(self, entity, project, filters, order or "+created_at")
         if known is None:
             return None
         text = json.dumps(filters)
@@ -498,8 +503,8 @@ class Source:
         return self._log
 
     @edge
-    def run(self, entity: str, project: str, name: str) -> Row | None:
-        """Return one run; None where there is none. Read through in auto mode.
+    def run(self, entity: str, project: str, name: str, *, again: bool = False) -> Row | None:
+        """Return one run; None where there is none. Read through in auto mode, with `again` always.
 
         Raises NotMirrored offline when the mirror cannot know.
         """
@@ -509,7 +514,7 @@ class Source:
             row = self._run_row(found.project_id, name)
         if self.mode == "offline":
             return self._offline_run(found, row, entity, project, name)
-        if row is not None and found is not None and not self._must_refresh(found):
+        if row is not None and found is not None and not (again or self._must_refresh(found)):
             return row
         fetched: Row | None = None
 
@@ -786,11 +791,12 @@ class Source:
         fetch: Callable[[], Any],
         *,
         path: str | None = None,
-        fresh: Callable[[Any], bool] = lambda _node: True,
+        fresh: Callable[[Any], bool] = bool,
     ) -> Any:
         """Return the node of an object that is read whole; a null node says "there is none".
 
-        Auto: from the store unless older than `max_age` or not `fresh`, else fetched and kept.
+        Auto: from the store unless older than `max_age` or not `fresh` ("there is none" is asked
+        again), else fetched and kept.
         Raises NotMirrored, StaleError.
         """
         held = self._object(kind, scope, name)
@@ -931,7 +937,7 @@ class Source:
             name,
             f"run queue {entity}/{name}",
             fetch,
-            fresh=lambda _node: not fresh,
+            fresh=lambda node: bool(node) and not fresh,
         )
         if node is None:
             raise ValueError(f"Could not find run queue {name!r} of entity {entity!r}")
