@@ -323,7 +323,7 @@ class Run(Attrs):
             self.__dict__.setdefault("user", self._made_user(attrs.get("user")))
         else:
             self._run_id = run_id
-            self.load(force=True)
+            self._look_up(again=False)
         if include_sweeps:
             self._load_sweep()
 
@@ -598,11 +598,14 @@ class Run(Attrs):
         cannot know.
         """
         if force or self._row is None:
-            row = self._service_api.run(self._entity, self.project, self.id)
-            if row is None:
-                raise adapt(RunNotFoundError(f"Could not find run {self}"))
-            self._take(row)
+            self._look_up(again=force)
         return self._attrs
+
+    def _look_up(self, *, again: bool) -> None:
+        row = self._service_api.run(self._entity, self.project, self.id, again=again)
+        if row is None:
+            raise adapt(RunNotFoundError(f"Could not find run {self}"))
+        self._take(row)
 
     def _take(self, row: Row) -> None:
         for name in ("_attrs", "user", "_project_internal_id"):

@@ -129,7 +129,9 @@ class Team(Attrs):
             )
             self._attrs = dict(node or {})
             self._attrs["members"] = [
-                Member(source, self.name, member) for member in self._attrs["members"]
+                # Keys of service accounts are never asked for.
+                Member(source, self.name, {**member, "apiKey": None})
+                for member in self._attrs["members"]
             ]
         return self._attrs
 
