@@ -36,6 +36,8 @@ __all__ = ["After", "Plan", "Purpose", "Question", "known", "unescaped"]
 MAX_LITERALS: Final = 32_000  # SQLite takes 32,766 bound values in a statement, PostgreSQL 65,535
 _FEW: Final = 1000  # a test that an index finds so few runs for is answered from that index
 
+_MANY: Final = 200_000  # strings that are held in memory to look for a pattern
+
 Purpose = Literal["count", "page", "all"]
 
 
@@ -348,10 +350,19 @@ class Plan:
                 live=lead.live,
                 literal=bind(escape(required_literal(test.pattern))),
             )
-            for (string,) in self.run(statement, yield_per=20_000):
-                if find(test.pattern, string):
-                    found[string] = None
+            found |= dict.fromkeys(s for s in self._texts(statement) if find(test.pattern, s))
         return list(found)
+
+    def _texts(self, statement: Sql) -> Iterator[str]:
+        """Yield the texts a statement gives: at once if they are not too many, else as a stream.
+
+        PostgreSQL reads in parallel for the one, not for the other.
+        """
+        first = self.bulk(sql("{s} LIMIT {n}", s=statement, n=bind(_MANY + 1)))
+        if len(first) > _MANY:
+            first = self.run(statement, yield_per=20_000)
+        for (text,) in first:
+            yield text
 
 
 def _check_size(where: Sql) -> None:

@@ -210,15 +210,15 @@ class Compiler:
                 ordered = sorted(parts, key=_depth, reverse=True) if _depth(node) > 8 else parts
                 conditions = (self._node(part, positive=positive) for part in ordered)
                 return (both if isinstance(node, And) is positive else either)(conditions)
-        condition = self.test(node)
+        condition = self.test(node, positive=positive)
         return condition if positive else negate(condition)
 
-    def test(self, test: Test) -> Condition:
-        """Return the condition of one leaf."""
+    def test(self, test: Test, *, positive: bool = True) -> Condition:
+        """Return the condition of one leaf; `positive` is false where it will be negated."""
         column = self.source.columns[test.field.column]
         match test.field.kind:
             case Kind.DOCUMENT:
-                return self._document_test(test)
+                return self._document_test(test, positive=positive)
             case Kind.LIST:
                 return self._list_test(test, column)
             case Kind.TEXT:
@@ -234,7 +234,7 @@ class Compiler:
             return self._row_test(test, whole, spread=True)
         return self._row_test(test, self.engine.locate(whole, test.field.path), spread=False)
 
-    def _document_test(self, test: Test) -> Condition:
+    def _document_test(self, test: Test, *, positive: bool) -> Condition:
         """Try the readings of the path in turn: the first that is present decides."""
         found = list(self._readings(test.field))
         if id(test) in self.sets:
@@ -242,9 +242,10 @@ class Compiler:
             if select is not None:
                 return total("{key} IN ({select})", key=self.source.lead.c.run_key, select=select)
         missing = _takes_missing(test)
+        indexed = positive or self.engine.reads_keys
         condition: Condition = missing
         for reading in reversed(found):
-            held, present = self._reading_test(test, reading)
+            held, present = self._reading_test(test, reading, indexed=indexed)
             if not missing:  # what holds is present
                 condition = either([held, both([negate(present), condition])])
             elif condition is not True:
@@ -309,16 +310,18 @@ class Compiler:
             seen.add(path)
             yield _Reading(each.column, path[: route[0]], route[1], path[route[0] :])
 
-    def _value(self, reading: _Reading) -> Value:
+    def _value(self, reading: _Reading, *, indexed: bool = True) -> Value:
         column = self.source.columns[reading.column]
         index = self.source.indexes.get((reading.column, reading.direct))
-        if index is not None and not reading.rest:
+        if indexed and index is not None and not reading.rest:
             return self.engine.indexed(column, reading.direct, reading.types)
         return self.engine.at(column, reading.direct, reading.types)
 
-    def _reading_test(self, test: Test, reading: _Reading) -> tuple[Condition, Condition]:
+    def _reading_test(
+        self, test: Test, reading: _Reading, *, indexed: bool
+    ) -> tuple[Condition, Condition]:
         """Return whether the test holds under a reading that is present, and whether it is."""
-        value = self._value(reading)
+        value = self._value(reading, indexed=indexed)
         if not reading.rest:
             return self._row_test(test, value, spread=True), value.present()
         walk = self.engine.walk(value, reading.rest)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from mirror.jsontext import Type, document, dumps, escape
+from mirror.jsontext import Type, document, dumps, escape, unescape
 from mirror.store.json_value import (
     ANY_TYPE,
     SIGN,
@@ -259,6 +259,10 @@ class _PostgresIndexed(_PostgresValue):
             conditions.append(self._sql("{k} = ANY({list})", list=_jsonb_array(texts)))
         return either(conditions)
 
+    def matches(self, pattern: str, matching: Sequence[str]) -> Condition:
+        del pattern
+        return self.among([unescape(text) for text in matching])
+
     def _number(self, operator: str, literal: int | float) -> Condition:
         if math.isinf(literal):
             every = f"({{k}} > {_NUMBERS_FROM} AND {{k}} < {_NUMBERS_TO})"
@@ -396,6 +400,7 @@ class Postgres:
 
     name = "postgresql"
     has_regex = False
+    reads_keys = False
 
     def at(self, document: Any, path: tuple[str, ...], types: Type) -> _PostgresValue:
         if not path:

@@ -339,7 +339,7 @@ class _SqliteWalk:
         held = both([*self.wheres, held])
         if held is False:
             return False
-        condition = sql("TRUE") if held is True else held
+        condition = as_sql(held)
         return total("EXISTS (SELECT 1 FROM {joins} WHERE {c})", joins=self.joins, c=condition)
 
     def strings(self) -> Sql:
@@ -405,6 +405,7 @@ class Sqlite:
 
     name = "sqlite"
     has_regex = True
+    reads_keys = True  # the key is taken from the index, the document is not read
 
     def at(self, document: Any, path: tuple[str, ...], types: Type) -> _SqliteValue:
         if _NOT_IN_A_PATH.search("".join(path)):

@@ -84,6 +84,8 @@ class Engine(Protocol):
 
     name: str
     has_regex: bool
+    reads_keys: bool
+    """Whether a test in the terms of an index is cheaper even where no range of it can serve."""
 
     def at(self, document: Any, path: tuple[str, ...], types: Type) -> Value:
         """The value under object keys, where no list lies on the way."""
