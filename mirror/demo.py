@@ -15,6 +15,7 @@ from typing import Any
 
 import mirror
 from mirror.config import Config, resolve
+from mirror.errors import MirrorError
 from mirror.sandbox import Server, World, generate
 from mirror.sync import Event, SyncReport, sync
 
@@ -74,7 +75,8 @@ def demo(
 ) -> Path:  # fmt: skip
     """Run the demonstration in a folder; return the path of the store it leaves there.
 
-    `say` prints a line, `table(names, rows)` a table; `on_event` follows the syncs.
+    `say` prints a line, `table(names, rows)` a table; `on_event` follows the syncs. Raises
+    MirrorError if a sync is not wholly well.
     """
     store = folder / "mirror.db"
     with _server(runs) as (server, world):
@@ -104,7 +106,10 @@ def _server(runs: int) -> Iterator[tuple[Server, World]]:
 def _sync(
     settings: Config, on_event: Callable[[Event], None], *, reconcile: bool = False
 ) -> SyncReport:
-    return sync([PATH], config=settings, reconcile=reconcile, on_event=on_event)
+    report = sync([PATH], config=settings, reconcile=reconcile, on_event=on_event)
+    if not report.ok:
+        raise MirrorError(f"the demo's sync failed: {'; '.join(report.failures.values())}")
+    return report
 
 
 def _told(report: SyncReport) -> str:
