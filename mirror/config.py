@@ -174,7 +174,7 @@ def _checked(setting: Setting | None, value: str, where: str) -> str:
     try:
         return str(setting.read(value))
     except ValueError as error:
-        raise ConfigError(f"{_shown(value)} is not {error}", where=where) from None
+        raise ConfigError(f"{_shown(value)}: expected {error}", where=where) from None
 
 
 def _shown(value: Any) -> str:

@@ -157,7 +157,7 @@ def test_odd_wandb_settings_do_no_harm(place: Place, text: str) -> None:
     place.wandb("")
     (place.home / ".config/wandb/settings").write_text(text)
     if "base_url" in text:
-        with pytest.raises(ConfigError, match=r"settings: '%\(x\)s%' is not an http or https address"):  # fmt: skip
+        with pytest.raises(ConfigError, match=r"settings: '%\(x\)s%': expected an http or https address"):  # fmt: skip
             place.resolve()
     else:
         assert place.resolve().entity is None
@@ -525,11 +525,17 @@ def test_a_byte_order_mark_and_windows_lines_are_read(place: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"base_url": "wandb.ai"}, "argument base_url: 'wandb.ai' is not an http or https address"),
-        ({"mode": "on"}, "argument mode: 'on' is not \"auto\" or"),
-        ({"store": "mysql://me:sesame@h/d"}, "argument store: 'mysql://…@h/d' is not a file path"),
-        ({"environ": {"WANDB_BASE_URL": "ftp://x"}}, "WANDB_BASE_URL: 'ftp://x' is not"),
-        ({"environ": {"MIRROR_MODE": "on"}}, "MIRROR_MODE: 'on' is not"),
+        (
+            {"base_url": "wandb.ai"},
+            "argument base_url: 'wandb.ai': expected an http or https address",
+        ),
+        ({"mode": "on"}, "argument mode: 'on': expected \"auto\" or"),
+        (
+            {"store": "mysql://me:sesame@h/d"},
+            "argument store: 'mysql://…@h/d': expected a file path",
+        ),
+        ({"environ": {"WANDB_BASE_URL": "ftp://x"}}, "WANDB_BASE_URL: 'ftp://x': expected an http"),
+        ({"environ": {"MIRROR_MODE": "on"}}, "MIRROR_MODE: 'on': expected"),
     ],
 )
 def test_a_bad_argument_or_variable_is_named(
