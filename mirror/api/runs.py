@@ -27,8 +27,9 @@ from mirror.jsontext import load_packed
 if TYPE_CHECKING:
     from mirror.api.files import File, Files
     from mirror.api.history import HistoryScan
+    from mirror.api.listings import Listing
     from mirror.api.rows import Row
-    from mirror.api.source import Listing, Source
+    from mirror.api.source import Source
     from mirror.api.summary import HTTPSummary
     from mirror.api.sweeps import Sweep
     from mirror.api.users import User

@@ -20,8 +20,10 @@ from urllib.parse import urlsplit
 
 from mirror import instants
 from mirror.api import notices
+from mirror.api.listings import Listing, PageListing, StoreListing
 from mirror.api.raising import adapt, edge
 from mirror.api.rows import row_of
+from mirror.api.sweep_filters import tests_of
 from mirror.config import Config
 from mirror.errors import (
     NotMirrored,
@@ -40,16 +42,15 @@ if TYPE_CHECKING:
     from mirror.api.runs import Run
     from mirror.indexes import QueryLog
     from mirror.projects import Project
-    from mirror.reads import After, RunQuery
+    from mirror.reads import RunQuery
     from mirror.remote.client import Client
     from mirror.store.store import Store
 
-__all__ = ["Listing", "Source", "Stored"]
+__all__ = ["Source", "Stored"]
 
 RETRY_AFTER_S = 30.0
 """How long a server found down is left alone before an answer is refreshed again."""
 TRIES = 3
-READ_AHEAD = 1000
 WINDOW = 1000
 """Steps of a history that are read and kept together."""
 
@@ -650,7 +651,7 @@ class Source:
         """Return the sweeps that a filter takes. Raises UnsupportedError for more than equality."""
         if not filters:
             return sweeps
-        tests = _sweep_tests(filters)
+        tests = tests_of(filters)
         if tests is None:
             raise UnsupportedError(
                 "filters on sweeps: only equality, $in and $ne on fields of the sweep, joined by $and, "
@@ -1146,142 +1147,6 @@ class Source:
 
 _ONCE = "ask for it once in auto mode, which keeps it"
 
-# ------------------------------------------------------------------ listings of runs
-
-
-class Listing:
-    """Runs in an order, read forward: how many there are, and the next few."""
-
-    synced_at: str | None = None
-
-    def count(self) -> int:
-        """Return how many runs there are, now."""
-        raise NotImplementedError
-
-    def take(self, limit: int) -> list[Row]:
-        """Return the next `limit` runs, fewer at the end."""
-        raise NotImplementedError
-
-    @property
-    def more(self) -> bool:
-        """Whether `take` has more to give."""
-        raise NotImplementedError
-
-    rereads = False
-    """Whether runs can be read again by key, so that they need not be held."""
-
-    def again(self, keys: Sequence[int]) -> list[Row]:
-        """Return runs that `take` gave, by key."""
-        raise NotImplementedError
-
-    def skip(self, number: int) -> None:
-        """Pass over runs."""
-        while number > 0 and self.more:
-            number -= max(1, len(self.take(min(number, READ_AHEAD))))
-
-
-class StoreListing(Listing):
-    """A listing from the store. Reads ahead, more each time, so that long loops ask rarely."""
-
-    rereads = True
-
-    def __init__(
-        self, query: RunQuery, memo: Memo, key: tuple[Any, ...], synced_at: str | None
-    ) -> None:
-        self.query = query
-        self.memo = memo
-        self.key = key
-        self.synced_at = synced_at
-        self._ahead: list[Row] = []
-        self._at = 0
-        self._after: After | None = None
-        self._ended = False
-        self._size = 0
-
-    @edge
-    def count(self) -> int:
-        return self.memo.answer(("count", *self.key), self.query.count)
-
-    @edge
-    def again(self, keys: Sequence[int]) -> list[Row]:
-        from mirror.api.rows import read
-
-        return read(self.query.store, keys)
-
-    @edge
-    def take(self, limit: int) -> list[Row]:
-        # One more than asked for tells whether more follow.
-        while len(self._ahead) - self._at <= limit and not self._ended:
-            self._size = max(limit + 1, min(READ_AHEAD, 4 * self._size))
-            rows, self._after = self._page()
-            self._ended = self._after is None
-            self._ahead = self._ahead[self._at :] + rows
-            self._at = 0
-        some = self._ahead[self._at : self._at + limit]
-        self._at += len(some)
-        return some
-
-    def _page(self) -> tuple[list[Row], After | None]:
-        from mirror.api.rows import page
-
-        return self.memo.answer(
-            ("page", *self.key, self._size, self._after),
-            lambda: page(self.query, self._size, self._after),
-            lambda found: len(found[0]),
-        )
-
-    @property
-    def more(self) -> bool:
-        return self._at < len(self._ahead) or not self._ended
-
-
-class PageListing(Listing):
-    """A listing from the server, page by page; what is read is kept in the store."""
-
-    def __init__(
-        self, source: Source, entity: str, project: str, filters: Mapping[str, Any], order: str
-    ) -> None:
-        self.source = source
-        self.path = (entity, project)
-        self.filters = filters
-        self.order = order
-        self._after: str | None = None
-        self._count: int | None = None
-        self._more = True
-
-    @edge
-    def count(self) -> int:
-        if self._count is None:
-            self._ask(first=1, light=True)
-        assert self._count is not None
-        return self._count
-
-    @edge
-    def take(self, limit: int) -> list[Row]:
-        while self._more:  # empty pages with more behind them are walked through
-            page = self._ask(first=limit, after=self._after)
-            self._more = page.has_next and page.end_cursor != self._after
-            self._after = page.end_cursor
-            if page.nodes:
-                now = self.source.now()
-                return [row_of(node, now) for node in page.nodes]
-        return []
-
-    def _ask(self, **page: Any) -> Any:
-        from mirror.remote.operations import Runs
-
-        wanted = Runs(self.filters, order=self.order, **page)
-        found = self.source.fetch_page(*self.path, wanted, self.filters)
-        if found is None:
-            raise ValueError(f"Could not find project {self.path[1]}")
-        answer, self._count = found
-        return answer
-
-    @property
-    def more(self) -> bool:
-        return self._more
-
-
 # ------------------------------------------------------------------ small
 
 
@@ -1315,39 +1180,3 @@ def app_url(base_url: str) -> str:
     if "://api.wandb." in url and "://api.wandb.test" not in url:
         return url.replace("://api.", "://") + "/"
     return url.replace("://api.", "://app.") + "/"
-
-
-_SWEEP_FIELDS = {"display_name": "displayName", "created_at": "createdAt", "run_count": "runCount"}
-
-
-def _sweep_tests(filters: Mapping[str, Any]) -> list[Callable[[Any], bool]] | None:
-    """Tests of a sweep's node for simple filters; None for filters that are not simple."""
-    tests: list[Callable[[Any], bool]] = []
-    for key, value in filters.items():
-        if key == "$and" and isinstance(value, list):
-            for part in value:
-                inner = _sweep_tests(part) if isinstance(part, Mapping) else None
-                if inner is None:
-                    return None
-                tests += inner
-            continue
-        test = None if key.startswith("$") else _sweep_test(_SWEEP_FIELDS.get(key, key), value)
-        if test is None:
-            return None
-        tests.append(test)
-    return tests
-
-
-def _sweep_test(field: str, value: Any) -> Callable[[Any], bool] | None:
-    if not isinstance(value, Mapping):
-        return lambda node: node.get(field) == value
-    if len(value) != 1:
-        return None
-    ((operator, operand),) = value.items()
-    if operator == "$eq":
-        return lambda node: node.get(field) == operand
-    if operator == "$ne":
-        return lambda node: node.get(field) != operand
-    if operator == "$in" and isinstance(operand, list):
-        return lambda node: node.get(field) in operand
-    return None
