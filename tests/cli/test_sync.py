@@ -86,6 +86,17 @@ def test_a_sync_reports_in_json(server: Server, run: Run) -> None:
     assert (report["exit_code"], report["projects"][0]["path"]) == (0, "team/vision")
 
 
+def test_a_store_may_be_a_postgresql_url(server: Server, run: Run, postgres_url: str) -> None:
+    assert run("sync", "team/vision", "--store", postgres_url).stdout.startswith(
+        "team/vision: 60 new"
+    )
+    assert run("runs", "team/vision", "--count", "--store", postgres_url).stdout == "60\n"
+    status = run("status", "--store", postgres_url)
+    assert status.stdout.startswith("postgresql+psycopg://")
+    found = run("doctor", "--store", postgres_url)
+    assert (found.exit_code, "PROBLEM" in found.stdout) == (0, False)
+
+
 def test_a_pattern_takes_every_project(server: Server, world: World, run: Run) -> None:
     generate(world, "team/speech", runs=12)
     assert run("sync", "team/*").exit_code == 0
