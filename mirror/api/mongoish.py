@@ -18,6 +18,7 @@ _CLOCKS: Final = {
     "Relative Time (Process)": "_runtime",
     "Wall Time": "_timestamp",
 }
+_DOT: Final = "ǀ"  # a letter that nobody names a metric with
 _CLOCKS_BACK: Final = {v: k for k, v in _CLOCKS.items()}
 
 
@@ -65,10 +66,8 @@ class PythonMongoishQueryGenerator:
 
     def python_to_mongo(self, filterstr: str) -> dict[str, Any]:
         """Return the filter of a Python expression. Raises ValueError for one that cannot be read."""
-        # A dot inside a number stays; one inside a name would be an attribute to Python.
-        text = re.sub(
-            r"(?<![\d\s])\.|(?<=\s)\.(?!\d)|(?<=\d)\.(?![\d\s]|$)", self.SPACER, filterstr
-        )
+        # A dot of a number stays; one inside a name would be an attribute to Python.
+        text = re.sub(r"(?<=[^\W\d])\.|(?<=\w)\.(?=[^\W\d])", _DOT, filterstr)
         try:
             body: Any = ast.parse(f"({text})", mode="eval").body
         except SyntaxError as error:
@@ -90,7 +89,7 @@ class PythonMongoishQueryGenerator:
         found = getattr(node, self.AST_FIELDS[type(node)])
         if isinstance(found, list):
             return [self._value(item) for item in found]
-        return found.replace(self.SPACER, ".") if isinstance(found, str) else found
+        return found.replace(_DOT, ".") if isinstance(found, str) else found
 
     def _placed(self, name: str, config: str, summary: str) -> str:
         """The server's name of a key, with what stands before keys of the config and the summary."""

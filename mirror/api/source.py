@@ -23,7 +23,7 @@ from mirror.api import notices
 from mirror.api.listings import Listing, PageListing, StoreListing
 from mirror.api.raising import adapt, edge
 from mirror.api.rows import row_of
-from mirror.api.sweep_filters import tests_of
+from mirror.api.sweep_filters import matchers_of
 from mirror.config import Config
 from mirror.errors import (
     NotMirrored,
@@ -651,7 +651,7 @@ class Source:
         """Return the sweeps that a filter takes. Raises UnsupportedError for more than equality."""
         if not filters:
             return sweeps
-        tests = tests_of(filters)
+        tests = matchers_of(filters)
         if tests is None:
             raise UnsupportedError(
                 "filters on sweeps: only equality, $in and $ne on fields of the sweep, joined by $and, "

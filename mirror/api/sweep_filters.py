@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["tests_of"]
+__all__ = ["matchers_of"]
 
 _FIELDS = {"display_name": "displayName", "created_at": "createdAt", "run_count": "runCount"}
 
 
-def tests_of(filters: Mapping[str, Any]) -> list[Callable[[Any], bool]] | None:
+def matchers_of(filters: Mapping[str, Any]) -> list[Callable[[Any], bool]] | None:
     """Tests of a sweep's node for simple filters; None for filters that are not simple."""
     tests: list[Callable[[Any], bool]] = []
     for key, value in filters.items():
         if key == "$and" and isinstance(value, list):
             for part in value:
-                inner = tests_of(part) if isinstance(part, Mapping) else None
+                inner = matchers_of(part) if isinstance(part, Mapping) else None
                 if inner is None:
                     return None
                 tests += inner
