@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import get_context
@@ -176,6 +177,48 @@ def test_raw_graphql_is_passed_on(synced_config: Config) -> None:
         'query Q($n: String!) { project(name: $n, entityName: "team") { name } }', {"n": "hard"}
     )
     assert data == {"project": {"name": "hard"}}
+
+
+def test_raw_graphql_may_be_a_parsed_document(synced_config: Config) -> None:
+    from graphql import parse
+
+    data = mirror.Api(config=synced_config).client.execute(parse("{ viewer { username } }"))
+    assert data == {"viewer": {"username": "alice"}}
+
+
+def test_the_mode_can_come_from_the_environment(
+    synced_config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MIRROR_MODE", "offline")
+    monkeypatch.setenv("MIRROR_STORE", synced_config.store)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    api = mirror.Api()
+    assert api.mode == "offline"
+    assert len(api.runs(HARD)) == 11
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(mirror.ConfigError, match="offline"):
+        mirror.Api(mode="airplane")  # type: ignore[arg-type]
+
+
+def test_one_api_serves_many_threads(synced_config: Config) -> None:
+    api = offline(synced_config)
+
+    def read(number: int) -> Any:  # a listing each: as with the real client, one is one iterator
+        return [
+            (run.id, repr(run.config)) for run in api.runs(HARD, {"state": {"$ne": str(number)}})
+        ]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(read, range(40)))
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_deprecated_members_warn(synced_config: Config) -> None:
+    with pytest.warns(UserWarning, match="deprecated"):
+        assert offline(synced_config).run(f"{HARD}/floats").username == "team"
 
 
 # ---------------------------------------------------------------- partial and old mirrors
