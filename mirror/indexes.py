@@ -288,15 +288,19 @@ def _uses(tree: Node, order: Sequence[OrderKey]) -> Iterable[tuple[Field, str]]:
             yield key.field, "order"
 
 
-def advise(store: Store, *, at_least: int = 3) -> list[Advice]:
+def advise(store: Store, *, project_id: str | None = None, at_least: int = 3) -> list[Advice]:
     """Return the keys that an index would speed up, the most worth first.
 
-    Taken from the query log: keys used at least so often, for which there is no index yet.
+    Taken from the query log, of one project or of all: keys used at least so often, for which there
+    is no index yet.
     """
     have = {(index.document, index.path) for index in listed(store)}
     log = tables.query_log.c
     found: dict[Place, list[Any]] = {}
-    for row in store.rows(sa.select(tables.query_log).order_by(log.last_used_at)):
+    noted = sa.select(tables.query_log).order_by(log.last_used_at)
+    if project_id is not None:
+        noted = noted.where(log.project_id == project_id)
+    for row in store.rows(noted):
         place = (row["document"], tuple(orjson.loads(row["path"])))
         uses, total_ms, kinds = found.setdefault(place, [0, 0.0, set()])
         found[place] = [uses + row["uses"], total_ms + row["total_ms"], kinds | {row["use"]}]

@@ -18,6 +18,7 @@ from mirror.cli.output import csv_lines, json_text, print_table
 from mirror.errors import QueryError
 
 if TYPE_CHECKING:
+    from mirror.indexes import Advice
     from mirror.keys import Keys
     from mirror.projects import Project
     from mirror.reads import RunQuery
@@ -341,7 +342,7 @@ def index_drop(path: str, key: str, store: str | None, config: str | None) -> No
 @store_option
 @common
 def index_list(path: str | None, as_json: bool, store: str | None, config: str | None) -> None:
-    """List the indexes of the store.
+    """List the indexes of the store; they serve all its projects.
 
     \b
     mirror index list
@@ -353,12 +354,10 @@ def index_list(path: str | None, as_json: bool, store: str | None, config: str |
             mirrored.project(path)
         found = indexes.listed(mirrored.store)
     if as_json:
-        click.echo(
-            json_text([{"field": each.field, **asdict(each)} for each in found], indent=True)
-        )
-        return
-    rows = [(each.field, each.ready, each.created_at, each.name) for each in found]
-    print_table(("key", "ready", "created", "index"), rows)
+        click.echo(json_text([{"field": e.field, **asdict(e)} for e in found], indent=True))
+    else:
+        rows = [(each.field, each.ready, each.created_at, each.name) for each in found]
+        print_table(("key", "ready", "created", "index"), rows)
 
 
 @index.command("advise")
@@ -367,20 +366,23 @@ def index_list(path: str | None, as_json: bool, store: str | None, config: str |
 @store_option
 @common
 def index_advise(path: str | None, as_json: bool, store: str | None, config: str | None) -> None:
-    """Say which keys are worth an index, from what queries used.
+    """Say which keys are worth an index, from what queries of one project or of all used.
 
     \b
-    mirror index advise
+    mirror index advise my-team/vision
     """
     from mirror import indexes
 
     with opened(store, config) as mirrored:
-        if path is not None:
-            mirrored.project(path)
-        found = indexes.advise(mirrored.store)
+        only = None if path is None else mirrored.project(path).project_id
+        found = indexes.advise(mirrored.store, project_id=only)
     if as_json:
         click.echo(json_text([asdict(each) for each in found], indent=True))
-        return
+    else:
+        _print_advice(found)
+
+
+def _print_advice(found: list[Advice]) -> None:
     rows = [(each.field, each.uses, f"{each.total_ms:.0f}", each.kinds) for each in found]
     print_table(("key", "uses", "total ms", "as"), rows, right=("uses", "total ms"))
     if not found:

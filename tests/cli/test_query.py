@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import Run
 from test_ingest import PROJECT
+from test_projects import put_project
 
 from mirror.ingest import tombstone_runs
 from mirror.store import tables
@@ -211,12 +212,15 @@ def test_what_cannot_be_indexed_is_said(run: Run) -> None:
     assert "only keys of config and summary_metrics can be indexed" in result.stderr
 
 
-def test_keys_that_are_asked_for_are_advised(run: Run) -> None:
+def test_keys_that_are_asked_for_are_advised(run: Run, store: Store) -> None:
     assert "no key is used often enough" in run("index", "advise").stderr
     for _ in range(4):
         run("runs", "ent/proj", "--count", "--filter", '{"config.lr": {"$gt": 0.004}}')
     (advice,) = json.loads(run("index", "advise", "--json").stdout)
     assert (advice["field"], advice["uses"], advice["kinds"]) == ("config.lr", 4, ["range"])
+    assert json.loads(run("index", "advise", "ent/proj", "--json").stdout) == [advice]
+    put_project(store, 43, "ent/other")
+    assert json.loads(run("index", "advise", "ent/other", "--json").stdout) == []
 
 
 def test_an_answer_does_not_wait_for_a_writer(run: Run, store: Store) -> None:
