@@ -99,6 +99,8 @@ RUNS = FieldTable(
     },
 )
 
+MAX_KEYS = 30  # SQLite joins at most 64 tables, and a path through lists joins two a key
+
 _NAMED = {
     "name": Kind.TEXT,
     "description": Kind.TEXT,
@@ -177,6 +179,9 @@ def _resolve(name: str, table: FieldTable) -> Field:
     if not all(segments):
         what = "a name" if name == "" else f"a key between the dots of {name!r}"
         raise QueryError("", f"{what} is empty", r"write a dot inside a key as '\.'")
+    if len(segments) > MAX_KEYS:
+        hint = r"write '\.' for a dot inside a key"
+        raise QueryError("", f"a path has at most {MAX_KEYS} keys, not {len(segments)}", hint)
     root, path = segments[0], tuple(segments[1:])
     column = table.columns.get(root)
     if column is None:
