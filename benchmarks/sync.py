@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -153,7 +153,9 @@ def decode(text: str | None) -> object:
 
 def measured(side: str, *arguments: str) -> dict[str, float]:
     command = [sys.executable, __file__, f"--{side}", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ})
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ}
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -217,13 +219,17 @@ def ingest(runs: int = 20_000, page: int = 1000) -> None:
 def fetched(url: str, page: int) -> list[list[dict]]:
     from mirror.remote.client import Client
     from mirror.remote.operations import Runs
+    from mirror.remote.pages import Page
     from mirror.sync.listing import Project, windows
+    from mirror.sync.walk import Window
 
     with Client(url, KEY) as client:
         project = Project(client, *PATH.split("/"))
-        ask: Callable = lambda w: project.ask(
-            {"page": Runs(w.filters({}), first=page, after=w.after)}
-        ).pages["page"]  # noqa: E731
+
+        def ask(window: Window) -> Page:
+            runs = Runs(window.filters({}), first=page, after=window.after)
+            return project.ask({"page": runs}).pages["page"]
+
         return [list(found.nodes) for found, _here, _next in windows(ask)]
 
 
@@ -232,9 +238,7 @@ def idle(runs: int = 2000) -> None:
     from mirror.sync import sync
 
     with tempfile.TemporaryDirectory() as folder, Server(world_of(runs), port=0) as sandbox:
-        ask = lambda **more: sync(
-            [PATH], base_url=sandbox.url, api_key=KEY, store=f"{folder}/m.db", **more
-        )  # noqa: E731
+        ask = partial(sync, [PATH], base_url=sandbox.url, api_key=KEY, store=f"{folder}/m.db")
         for name, more in (
             ("first", {}),
             ("idle", {}),
