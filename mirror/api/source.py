@@ -6,6 +6,7 @@ Source and ask it. What is fetched goes through `ingest` and is then answered li
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from mirror.errors import (
     RemoteError,
     StaleError,
     StoreBusy,
+    StoreError,
     UnsupportedError,
 )
 from mirror.jsontext import dumps, escape, loads, unpack
@@ -51,6 +53,8 @@ __all__ = ["Source", "Stored"]
 RETRY_AFTER_S = 30.0
 """How long a server found down is left alone before an answer is refreshed again."""
 TRIES = 3
+NOTES = 32
+"""Different questions after which the notes for `mirror index advise` are written."""
 WINDOW = 1000
 """Steps of a history that are read and kept together."""
 
@@ -91,6 +95,7 @@ class Source:
         self._client: Client | None = None
         self._memo: Memo | None = None
         self._log: QueryLog | None = None
+        self._queries = 0
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._down_until = 0.0
@@ -502,6 +507,10 @@ class Source:
 
         if self._log is None or self._log.store is not self.store:
             self._log = QueryLog(self.store)
+        self._queries += 1
+        if self._queries % NOTES == 0:
+            with contextlib.suppress(StoreError):  # another writer is at work: the notes are lost
+                self._log.flush()
         return self._log
 
     @edge
