@@ -12,13 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from mirror.errors import GraphQLError, NotFound
+from mirror.errors import GraphQLError, NotFound, StuckCursor
 from mirror.remote.client import Client
 from mirror.remote.operations import Count, Runs, Selection, SweepPulse, Sweeps
 from mirror.remote.pages import Page, page_of
 from mirror.sync.walk import START, Window, advance
 
 __all__ = ["Answer", "Project", "windows"]
+
+EMPTY_PAGES = 300
+"""So many pages in a row may hold nothing, for rows that the key may not see; then it is a circle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,15 @@ def windows(
     with ThreadPoolExecutor(1, thread_name_prefix="mirror-fetch") as ahead:
         pending: Future[Page] = ahead.submit(fetch, window)
         here: Window | None = window
+        empty = 0
         while here is not None:
             page = pending.result()
+            empty = 0 if page.nodes or page.nulls else empty + 1
+            if empty > EMPTY_PAGES:
+                raise StuckCursor(
+                    f"the listing of runs gave {empty} empty pages in a row and says that there is more: "
+                    "nothing was lost, try again later"
+                )
             following = advance(here, page.nodes, page.end_cursor, page.has_next)
             ends = following is None or _starts_at(following, until_us)
             if following is not None and not ends:

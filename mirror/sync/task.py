@@ -265,9 +265,11 @@ class Task:
                 continue
             page = answer.pages["page"]
             nodes += page.nodes
-            if page.has_next and page.nodes:  # the server gives fewer at once than it was asked for
+            if page.has_next:  # the server gives fewer at once than it was asked for
                 given = {node["name"] for node in page.nodes}
-                todo.insert(0, [name for name in some if name not in given])
+                left = [name for name in some if name not in given]
+                if 0 < len(left) < len(some):
+                    todo.insert(0, left)
         return nodes
 
     def fetch(self, names: Sequence[str]) -> None:

@@ -281,6 +281,18 @@ def test_a_cursor_that_does_not_move_ends_the_walk_with_a_sentence(
     assert len(world.requests) <= ENOUGH
 
 
+def test_a_listing_without_an_end_is_left_with_a_sentence(
+    world: World, mirror: Mirror, store: Store
+) -> None:
+    world.fail("runs", short=40)
+    report = mirror()
+    assert report.exit_code == 1
+    assert "empty pages in a row" in report.failures[PATH]
+    world.heal()
+    assert mirror().exit_code == 0
+    assert differences(world, store) == []
+
+
 # ------------------------------------------------------------------ limits of the server
 
 
@@ -302,6 +314,21 @@ def test_a_server_with_small_pages_is_mirrored_whole(
     world.page_cap, world.over_cap = cap, fault
     report = mirror(BOTH, reconcile=phase == "reconcile")
     assert report.exit_code == 0, report.failures
+    assert whole(world, store) == []
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_short_pages_of_documents_lose_nothing(
+    world: World, mirror: Mirror, store: Store, phase: str
+) -> None:
+    if phase != "first":
+        mirror(BOTH)
+        changed(world)
+        for number in range(20, 60):
+            world.resume(PATH, f"run{number:05d}")
+    # Light pages come whole, so that many documents are asked for by name at once.
+    world.fail("MirrorProject", skip=phase == "incremental", times=12, short=3)
+    assert mirror(BOTH, reconcile=phase == "reconcile").exit_code == 0
     assert whole(world, store) == []
 
 
