@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 
 from mirror.sandbox import Server, World, generate
@@ -26,6 +27,7 @@ def main() -> None:
     world = World(updated_at=given.updated_at)
     world.add_user("alice", key=given.key, teams=["team"])
     generate(world, "team/vision", runs=given.runs, seed=given.seed)
+    gc.freeze()  # the world is here to stay: collecting garbage need not look through it
     server = Server(world, host=given.host, port=given.port)
     sys.stdout.write(f"export WANDB_BASE_URL={server.url} WANDB_API_KEY={given.key}\n")
     sys.stdout.flush()

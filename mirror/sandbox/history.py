@@ -106,11 +106,11 @@ def history_keys(run: Run) -> Row:
         return logged_keys(run.record.history)
     if not run.line_count:
         return {"sets": [], "keys": {}, "lastStep": -1}
-    summary = parsed(run.summary_text)
+    counts = [{"type": "number", "count": run.line_count}]  # one list for all keys: pages are large
     keys = {
-        key: key_info(value, run.line_count)
-        for key, value in summary.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        key: {"typeCounts": counts, "monotonic": False, "previousValue": value}
+        for key, value in parsed(run.summary_text).items()
+        if type(value) in (int, float)
     }
     return {"sets": [], "keys": keys, "lastStep": run.line_count - 1}
 

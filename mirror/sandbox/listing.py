@@ -90,7 +90,9 @@ def parse_filters(text: str | None) -> Any:
         return json.loads(text or "{}", parse_constant=refuse)
     except RecursionError as error:
         raise FilterError("filter is nested too deeply") from error
-    except json.JSONDecodeError as error:
+    except FilterError:
+        raise
+    except ValueError as error:  # also integers of thousands of digits
         raise FilterError(f"filters are not JSON: {error}") from error
 
 

@@ -237,7 +237,7 @@ class Run:
     hidden: bool = False
     "Takes a place in listings but is not shown: rows the key may not see."
     line_count: int = 0
-    "Rows of made-up history; a run with a record counts its rows instead."
+    "Rows of made-up history; a run that logged rows counts those instead."
     seed: int = 0
     record: Record | None = None
     created_us: int = 0
@@ -278,7 +278,7 @@ class Run:
 
     @property
     def history_line_count(self) -> int:
-        return len(self.record.history) if self.record else self.line_count
+        return len(self.record.history) if self.record and self.record.history else self.line_count
 
     @property
     def files(self) -> dict[str, StoredFile]:
@@ -323,9 +323,13 @@ class RunDocument:
         return parsed(self.run.summary_text)
 
 
+# Made once: json.loads would make a decoder for every text.
+DECODER: Final = json.JSONDecoder(parse_constant=str, strict=False)
+
+
 def parsed(text: str) -> dict[str, Any]:
     """Read a document text; NaN and Infinity tokens become strings, as filters see them."""
-    found = json.loads(text, parse_constant=str, strict=False)
+    found = DECODER.decode(text)
     return found if isinstance(found, dict) else {}
 
 

@@ -10,15 +10,19 @@ import gzip
 import socket
 import threading
 import time
+import zlib
 from datetime import timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mirror.sandbox.answers import Answer, Asked, respond
 from mirror.sandbox.requests import Request
 from mirror.sandbox.world import World
+
+if TYPE_CHECKING:
+    from mirror.sandbox.answers import Answer
 
 
 class Server:
@@ -26,6 +30,7 @@ class Server:
 
     def __init__(self, world: World, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Bind the socket; port 0 takes a free one."""
+        import_module("mirror.sandbox.answers")  # a missing extra fails here, not in a request
         self.world = world
         self._http = Listener((host, port), world)
         self._thread: threading.Thread | None = None
@@ -127,7 +132,14 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are logged in the world, not on the terminal."""
 
     def _answer(self) -> None:
-        body = self._body()
+        # Loaded by the first server, not by who only fills a world: graphql-core is an extra.
+        from mirror.sandbox.answers import Asked, failed, respond
+
+        try:
+            body = self._body()
+        except (OSError, EOFError, zlib.error, ValueError):  # not gzip, or not chunks
+            self._send(failed(400, "request body cannot be read"))
+            return
         world = self.server.world
         host = self.headers.get("Host")
         asked = Asked(

@@ -48,7 +48,7 @@ EDITABLE: Final = frozenset(
 class World:
     """Everything a server knows. `updated_at` is the character of `Run.updatedAt`:
 
-    - "trustworthy": it filters, orders, and moves with every change;
+    - "trustworthy": it filters, orders, and moves with every edit (a deletion is none);
     - "unfilterable": it moves, but a filter or order by it is refused with 400
       (`unfilterable="error"`) or passes over it (`unfilterable="ignore"`);
     - "frozen": it filters, but edits do not move it.
@@ -386,6 +386,17 @@ class World:
             project.runs[name] = run
             project.touch(members=True)
             return run
+
+    def late_arrival(self, path: str, *, name: str, created_at: str, **fields: Any) -> Run:
+        """Add a run of an earlier day that arrives only now, as one that was logged offline does.
+
+        Its times are of its own day, but for `updatedAt`, which is now unless it is frozen.
+        Takes what `add_run` takes.
+        """
+        with self.lock:
+            if self.updated_at != "frozen":
+                fields.setdefault("updated_at", self.stamp())
+            return self.add_run(path, name=name, created_at=created_at, **fields)
 
     def run(self, path: str, name: str) -> Run:
         """Return a run that is not deleted. Raises KeyError."""
