@@ -44,7 +44,7 @@ class Explain:
 
     tree: str
     sql: str
-    parameters: list[Any]
+    parameters: dict[str, Any]
     plan: list[str]
     indexes: list[str]
     rows_examined: int
@@ -79,7 +79,7 @@ class _Looked:
 
     def __init__(self) -> None:
         self.sql = ""
-        self.parameters: list[Any] = []
+        self.parameters: dict[str, Any] = {}
         self.steps: list[str] = []
         self.examined = 0
         self.found = 0
@@ -91,8 +91,7 @@ def _examine(plan: Plan, segment: Segment, limit: int, looked: _Looked) -> None:
     if statement is None:
         return
     if not looked.sql:
-        looked.sql, values = render(statement, plan.engine.name)
-        looked.parameters = list(values)
+        looked.sql, looked.parameters = render(statement, plan.engine.name)
     if plan.engine is SQLITE:
         _examine_sqlite(plan, segment, limit, looked, statement)
         return

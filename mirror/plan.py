@@ -34,9 +34,8 @@ from mirror.store.sql import Condition, Sql, bind, both, listing, render, sql
 __all__ = ["After", "Plan", "Purpose", "Question", "known", "unescaped"]
 
 MAX_LITERALS: Final = 32_000  # SQLite takes 32,766 bound values in a statement, PostgreSQL 65,535
-_FEW: Final = 1000  # a test that an index finds so few runs for is answered from that index
 
-_MANY: Final = 200_000  # strings that are held in memory to look for a pattern
+MANY: Final = 200_000  # strings that are held in memory to look for a pattern
 
 Purpose = Literal["count", "page", "all"]
 
@@ -70,6 +69,8 @@ class Plan:
     On SQLite, tests of indexed keys become sets of runs; or everything is read from one index; or, for
     the first page of an order that an index gives, runs are tested one by one until it is full.
     """
+
+    FEW = 1000  # a test that an index finds so few runs for is answered from that index
 
     def __init__(
         self,
@@ -167,8 +168,8 @@ class Plan:
             select = self.scout.set_select(test, self.question.project_id)
             if select is None:
                 continue
-            few = sql("SELECT count(*) FROM ({s} LIMIT {n})", s=select, n=bind(_FEW + 1))
-            if self.run(few).scalar_one() <= _FEW:
+            few = sql("SELECT count(*) FROM ({s} LIMIT {n})", s=select, n=bind(self.FEW + 1))
+            if self.run(few).scalar_one() <= self.FEW:
                 found.add(id(test))
         return found
 
@@ -293,7 +294,6 @@ class Plan:
         where = both([first, mine, self.where, condition])
         if isinstance(where, bool):
             return None
-        _check_size(where)
         parts = {"columns": listing(columns), "selected": self._selected(), "where": where}
         statement = sql("SELECT {columns} FROM {selected} WHERE {where}", **parts)
         if segment is not None and segment.columns:
@@ -313,6 +313,9 @@ class Plan:
     def run(self, statement: Sql, **options: Any) -> Any:
         """Run a statement; return its CursorResult."""
         text, values = render(statement, self.engine.name)
+        if len(values) > MAX_LITERALS:
+            problem = f"{len(values):,} literals are more than a database takes ({MAX_LITERALS:,})"
+            raise QueryError("", problem, "use $in with one list, or ask in several queries")
         return self.connection.exec_driver_sql(text, values, execution_options=options)
 
     def bulk(self, statement: Sql) -> Sequence[Sequence[Any]]:
@@ -358,20 +361,11 @@ class Plan:
 
         PostgreSQL reads in parallel for the one, not for the other.
         """
-        first = self.bulk(sql("{s} LIMIT {n}", s=statement, n=bind(_MANY + 1)))
-        if len(first) > _MANY:
+        first = self.bulk(sql("{s} LIMIT {n}", s=statement, n=bind(MANY + 1)))
+        if len(first) > MANY:
             first = self.run(statement, yield_per=20_000)
         for (text,) in first:
             yield text
-
-
-def _check_size(where: Sql) -> None:
-    literals = sum(isinstance(part, sa.BindParameter) for part in where.parts)
-    if literals > MAX_LITERALS:
-        problem = (
-            f"{literals:,} literals and keys are more than a database takes ({MAX_LITERALS:,})"
-        )
-        raise QueryError("", problem, "use $in with one list, or ask in several queries")
 
 
 def _json(text: Any) -> Any:

@@ -32,7 +32,7 @@ from mirror.query.tree import (
     Test,
 )
 from mirror.store import tables
-from mirror.store.json import ANY_TYPE, Engine, Value, number
+from mirror.store.json import ANY_TYPE, Engine, Value, as_sql, number
 from mirror.store.sql import Condition, SortColumn, Sql, bind, both, either, negate, sql, total
 
 __all__ = [
@@ -243,16 +243,14 @@ class Compiler:
                 return total("{key} IN ({select})", key=self.source.lead.c.run_key, select=select)
         missing = _takes_missing(test)
         indexed = positive or self.engine.reads_keys
-        condition: Condition = missing
-        for reading in reversed(found):
-            held, present = self._reading_test(test, reading, indexed=indexed)
-            if not missing:  # what holds is present
-                condition = either([held, both([negate(present), condition])])
-            elif condition is not True:
-                condition = either([both([present, held]), both([negate(present), condition])])
-            else:  # a value's own test takes null and missing alike, the rows of a walk do not
-                condition = either([held, negate(present)]) if reading.rest else held
-        return condition
+        tried = [self._reading_test(test, reading, indexed=indexed) for reading in found]
+        if len(found) > 1:
+            return _first_present(tried, missing)
+        if not found or not missing:  # what holds is present
+            return tried[0][0] if found else missing
+        held, present = tried[0]
+        # A value's own test takes null and missing alike, the rows of a walk do not.
+        return either([held, negate(present)]) if found[0].rest else held
 
     def _index(self, found: Sequence[_Reading]) -> str | None:
         """Return the index that answers for a field: on its only reading, where no list lies."""
@@ -438,6 +436,15 @@ class Compiler:
         column = self.source.columns[reading.column]
         start = self.engine.at(column, reading.direct, reading.types)
         return self.engine.locate(start, reading.rest)
+
+
+def _first_present(tried: Sequence[tuple[Condition, Condition]], missing: bool) -> Condition:
+    """Return what holds under the first reading that is present. (Flat, for SQLite's parser.)"""
+    condition = sql("CASE")
+    for held, present in tried:
+        parts = {"c": condition, "p": as_sql(present), "h": as_sql(held)}
+        condition = sql("{c} WHEN {p} THEN {h}", **parts)
+    return sql(f"{{c}} ELSE {'TRUE' if missing else 'FALSE'} END", c=condition)
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,8 +180,8 @@ def _resolve(name: str, table: FieldTable) -> Field:
         what = "a name" if name == "" else f"a key between the dots of {name!r}"
         raise QueryError("", f"{what} is empty", r"write a dot inside a key as '\.'")
     if len(segments) > MAX_KEYS:
-        hint = r"write '\.' for a dot inside a key"
-        raise QueryError("", f"a path has at most {MAX_KEYS} keys, not {len(segments)}", hint)
+        problem = f"a path has at most {MAX_KEYS} keys, not {len(segments)}"
+        raise QueryError("", problem, r"write '\.' for a dot inside a key")
     root, path = segments[0], tuple(segments[1:])
     column = table.columns.get(root)
     if column is None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mirror.store.json_postgresql import Postgres
 from mirror.store.json_sqlite import Sqlite, register
-from mirror.store.json_value import ANY_TYPE, Engine, Value, Walk, is_position, number
+from mirror.store.json_value import ANY_TYPE, Engine, Value, Walk, as_sql, is_position, number
 from mirror.store.sql import Sql, sql
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Engine",
     "Value",
     "Walk",
+    "as_sql",
     "index_key",
     "is_position",
     "number",

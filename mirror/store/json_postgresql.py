@@ -310,7 +310,7 @@ class _PostgresWalk:
         joins = sql("(SELECT {v} AS v OFFSET 0) AS s", v=start.value)
         value = parent = sql("s.v")
         for i, segment in enumerate(path):
-            parts = {"joins": joins, "v": value, "key": bind(escape(segment))}
+            parts = {"joins": joins, "v": value, "key": bind(segment)}
             parent = value
             if is_position(segment):
                 joins = sql(

@@ -189,5 +189,7 @@ def type_of(literal: Any) -> Type:
 
 
 def as_sql(condition: Condition) -> Sql:
-    """Return a condition, one that always holds too, as SQL."""
-    return sql("TRUE") if isinstance(condition, bool) else condition
+    """Return a condition as SQL, one that is known too."""
+    if isinstance(condition, bool):
+        return sql("TRUE" if condition else "FALSE")
+    return condition

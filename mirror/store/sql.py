@@ -93,10 +93,12 @@ def splice(fragments: Sequence[str], parts: Iterable[Any], *, total: bool = Fals
     return Sql(tuple(texts), tuple(found), total=total)
 
 
-def render(statement: Sql, engine: str) -> tuple[str, tuple[Any, ...]]:
-    """Return the driver's text of a whole statement and its values, in order."""
-    mark = "?" if engine == "sqlite" else "%s"
-    pieces, values = [statement.fragments[0]], []
+def render(statement: Sql, engine: str) -> tuple[str, dict[str, Any]]:
+    """Return the driver's text of a whole statement and its values; equal ones are bound once."""
+    before, behind = (":", "") if engine == "sqlite" else ("%(", ")s")
+    pieces = [statement.fragments[0]]
+    names: dict[Any, str] = {}
+    values: dict[str, Any] = {}
     for part, fragment in zip(statement.parts, statement.fragments[1:], strict=True):
         if not isinstance(part, BindParameter):
             pieces.append(_column_text(part))
@@ -104,10 +106,13 @@ def render(statement: Sql, engine: str) -> tuple[str, tuple[Any, ...]]:
             text = "'" + str(part.value).replace("'", "''") + "'"
             pieces.append(text if engine == "sqlite" else text.replace("%", "%%"))
         else:
-            pieces.append(mark)
-            values.append(part.value)
+            value = part.value
+            same = id(value) if isinstance(value, list) else (type(value), value)
+            name = names.setdefault(same, f"p{len(names)}")
+            values[name] = value
+            pieces.append(f"{before}{name}{behind}")
         pieces.append(fragment)
-    return "".join(pieces), tuple(values)
+    return "".join(pieces), values
 
 
 @functools.cache
