@@ -24,8 +24,12 @@ def upgrade() -> None:
         "objects",
         sa.Column("kind", sa.Text(), nullable=False, comment="view, team, file_list, …"),
         sa.Column("scope", name(), nullable=False, comment="project_id, entity or empty"),
-        sa.Column("name", name(), nullable=False, comment="what it is asked by; empty: the listing"),
-        sa.Column("position", sa.Integer(), nullable=False, comment="place in the server's listing"),
+        sa.Column(
+            "name", name(), nullable=False, comment="what it is asked by; empty: the listing"
+        ),
+        sa.Column(
+            "position", sa.Integer(), nullable=False, comment="place in the server's listing"
+        ),
         sa.Column("node", sa.LargeBinary(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("synced_at", sa.Text(), nullable=False),
