@@ -107,7 +107,9 @@ def render(statement: Sql, engine: str) -> tuple[str, dict[str, Any]]:
             pieces.append(text if engine == "sqlite" else text.replace("%", "%%"))
         else:
             value = part.value
-            same = id(value) if isinstance(value, list) else (type(value), value)
+            # PostgreSQL gives a parameter one type: what is cast to another is another.
+            cast = fragment[:9] if fragment.startswith(" AS ") else ""
+            same = (cast, type(value), id(value) if isinstance(value, list) else value)
             name = names.setdefault(same, f"p{len(names)}")
             values[name] = value
             pieces.append(f"{before}{name}{behind}")
