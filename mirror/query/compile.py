@@ -429,7 +429,9 @@ class Compiler:
         elif key.field.column == "created_at":
             column = self.source.columns["created_at"]
             there = SortColumn(column, key.descending, nullable=False)
-            return [(negate(_is_null(column)), [there]), (_is_null(column), [])]
+            # A range, as SQLite does not start from IS NOT NULL in an index.
+            known = sql("{c} > -9223372036854775807", c=column)
+            return [(known, [there]), (_is_null(column), [])]
         return [(True, self.sort_columns(key))]
 
     def _located(self, reading: _Reading) -> Value:
