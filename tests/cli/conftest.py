@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from commands import Run
 from test_ingest import PROJECT, node
 from test_projects import put_project
 
@@ -17,8 +17,6 @@ from mirror.cli import cli
 from mirror.ingest import ingest_runs
 from mirror.store import tables
 from mirror.store.store import Store
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import Run
+from commands import Run
 from test_ingest import PROJECT
 from test_projects import put_project
 

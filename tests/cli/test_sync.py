@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import Run
+from commands import Run
 
 from mirror.jsontext import unpack
 from mirror.sandbox import Server, World, generate

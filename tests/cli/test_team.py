@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from conftest import Run
+from commands import Run
 from test_ingest import PROJECT, node, put
 from test_projects import put_project
 
