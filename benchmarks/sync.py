@@ -162,7 +162,7 @@ def measured(side: str, *arguments: str) -> dict[str, float]:
 # ------------------------------------------------------------------ the benchmarks
 
 
-def download(runs: int = 5000, page: int = 100, rounds: int = 3) -> None:
+def download(runs: int = 20_000, page: int = 100, rounds: int = 3) -> None:
     """A first sync costs little more than the download: wall at most 1.5×, CPU at most 4×."""
     with tempfile.TemporaryDirectory() as folder, Server(world_of(runs), port=0) as sandbox:
         tape = Tape(sandbox.url)
