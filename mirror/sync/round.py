@@ -32,6 +32,10 @@ from mirror.sync.task import Settings, Stopped
 __all__ = ["connect", "open_store", "settings_for", "sync", "targets_of", "viewer"]
 
 
+_LOOK_UP_S = 0.5
+"""How often a wait for the server looks whether the round is to end."""
+
+
 def _quiet(_event: Event) -> None:
     pass
 
@@ -92,7 +96,7 @@ def sync(
     emit = on_event or _quiet
     with (
         open_store(settings, store) as opened,
-        connect(settings, max_rps=max_rps) as client,
+        connect(settings, max_rps=max_rps, stopping=stopping) as client,
         lease.held(opened) as token,
     ):
         order = _Order(
@@ -132,13 +136,27 @@ def open_store(config: Config, store: object = None) -> Iterator[Store]:
         yield opened
 
 
-def connect(config: Config, *, max_rps: float | None = None) -> Client:
-    """Return a client for the configured server."""
+def connect(
+    config: Config,
+    *,
+    max_rps: float | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Client:
+    """Return a client for the configured server; its waits end with Stopped when `stopping` says so."""
+
+    def wait(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if stopping():
+                raise Stopped("a wait for the server")
+            time.sleep(min(_LOOK_UP_S, left))
+
     return Client(
         config.base_url,
         config.api_key,
         timeout_s=config.sync.timeout_s,
         max_rps=max_rps or config.sync.max_rps,
+        sleep=wait,
     )
 
 

@@ -191,6 +191,20 @@ def test_a_round_told_to_stop_ends_after_its_page_and_the_next_goes_on(
     assert differences(world, store) == []
 
 
+def test_a_round_told_to_stop_does_not_sit_out_the_servers_wait(world, mirror, store, config):
+    add_runs(world, 120)
+    world.fail("runs", status=429, retry_after=100, skip=2)
+    small = dataclasses.replace(
+        config, sync=dataclasses.replace(config.sync, page_size=20, page_size_max=20)
+    )
+
+    report = mirror(
+        config=small, stopping=lambda: any(item.status == 429 for item in list(world.requests))
+    )
+    assert report.exit_code == 3
+    assert "goes on from there" in report.failures[PATH]
+
+
 def test_a_second_sync_is_told_who_holds_the_store(world, mirror, store):
     with held(store), pytest.raises(StoreBusy, match="another sync holds this store"):
         mirror()
