@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from mirror import instants
 from mirror.errors import QueryError, StoreError
-from mirror.jsontext import Type, dumps, escape, unescape
+from mirror.jsontext import Type, dumps, escape
 from mirror.query.fields import RUNS, readings, resolve, spelled
 from mirror.query.tree import Compare, Field, In, Kind, Node, OrderKey, tests
 from mirror.store import tables
@@ -306,7 +306,7 @@ def advise(store: Store, *, project_id: str | None = None, at_least: int = 3) ->
         found[place] = [uses + row["uses"], total_ms + row["total_ms"], kinds | {row["use"]}]
     advices = []
     for (document, path), (uses, total_ms, kinds) in found.items():
-        spelling = ".".join([document, *map(unescape, path)])
+        spelling = spelled(document, path)
         if uses < at_least or have & {(document, p) for p in _paths(_field(spelling))}:
             continue
         try:
