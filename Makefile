@@ -24,7 +24,7 @@ test: $(VENV)/.dev
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
