@@ -7,7 +7,7 @@ among indexes by itself; for SQLite, which has no statistics, `_strategy` does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
@@ -27,7 +27,7 @@ from mirror.query.compile import (
     simplify,
 )
 from mirror.query.tree import And, Constant, Field, Kind, Match, Node, Not, Or, OrderKey, tests
-from mirror.regex import find, required_literal
+from mirror.regex import find, plain, required_literal
 from mirror.store.json import SQLITE, Engine
 from mirror.store.sql import Condition, Sql, bind, both, listing, render, sql
 
@@ -174,6 +174,18 @@ class Plan:
         return found
 
     # -------------------------------------------------------------- questions
+
+    def count_all(self) -> int:
+        """Return how many runs satisfy the filter."""
+        if isinstance(self.tree, Not) and self._filter_indexes():
+            # An index serves what it finds, not what it does not: count that, and take it away.
+            parts = (Constant(True), self.tree.part)
+            every, found = (
+                Plan(self.connection, replace(self.question, tree=part), "count").count()
+                for part in parts
+            )
+            return every - found
+        return self.count()
 
     def count(self, condition: Condition = True) -> int:
         """Return how many runs satisfy the filter and a condition."""
@@ -333,7 +345,7 @@ class Plan:
         compiler = Compiler(self.engine, self.source, self.catalogue)
         found: dict[Match, Sequence[str]] = {}
         for test in self.tests:
-            if isinstance(test, Match) and test not in found:
+            if isinstance(test, Match) and test not in found and plain(test.pattern) is None:
                 found[test] = self._strings_found(compiler, test)
         return found
 

@@ -98,7 +98,7 @@ class RunQuery:
     def count(self) -> int:
         """Return how many runs there are."""
         with self.plan("count") as plan:
-            return plan.count()
+            return plan.count_all()
 
     def page(self, limit: int, after: After | None = None) -> tuple[list[RunRow], After | None]:
         """Return the next `limit` runs after a place, and the place to go on from; None at the end."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import re2
 
 from mirror.jsontext import unescape
 
-__all__ = ["compile_pattern", "find", "prefix_range", "required_literal"]
+__all__ = ["compile_pattern", "find", "plain", "prefix_range", "required_literal"]
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9 _/:,;@#%&=<>~'\"!-]*")
@@ -36,6 +36,26 @@ def find(pattern: str, text: str) -> bool:
     if not text.isascii() or "\x01" in text:
         text = _LONE_SURROGATE.sub("\ufffd", unescape(text))
     return compile_pattern(pattern).search(text) is not None
+
+
+_WORDS: Final = re.compile(
+    r"(\^?)((?:[A-Za-z0-9 _/:,;@#%&=<>~'\"!\u00c0-\ud7ff-]|\\[.\-_+*?()|\[\]{}^$/])*)(\$?)"
+)
+
+
+def plain(pattern: str) -> tuple[Literal["equals", "starts", "contains"], str] | None:
+    """Return what a pattern without anything special asks of a text, and the literal; else None."""
+    match = _WORDS.fullmatch(pattern)
+    if match is None:
+        return None
+    literal = re.sub(r"\\(.)", r"\1", match[2])
+    if match[1] and match[3]:
+        return "equals", literal
+    if match[3]:
+        return None
+    if match[1] and literal:
+        return ("starts", literal) if literal[-1].isascii() else None
+    return "contains", literal
 
 
 def prefix_range(pattern: str) -> tuple[str, str] | None:

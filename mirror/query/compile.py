@@ -31,6 +31,7 @@ from mirror.query.tree import (
     Size,
     Test,
 )
+from mirror.regex import plain
 from mirror.store import tables
 from mirror.store.json import ANY_TYPE, Engine, Value, as_sql, number
 from mirror.store.sql import Condition, SortColumn, Sql, bind, both, either, negate, sql, total
@@ -349,6 +350,13 @@ class Compiler:
             case Exists():
                 return value.present()
             case Match(pattern=pattern):
+                match plain(pattern):
+                    case "equals", text:
+                        return value.equals(text)
+                    case "starts", text:
+                        return value.starts(text)
+                    case "contains", text:
+                        return value.contains(text)
                 return value.matches(pattern, self.matching.get(test, ()))
             case Contains(text=text):
                 return value.contains(text)
@@ -515,6 +523,13 @@ def _as_match(test: Test) -> Any:
 def _text_test(test: Test, column: Any, engine: Engine, matching: Sequence[str]) -> Condition:
     match test:
         case Match(pattern=pattern):
+            match plain(pattern):
+                case "equals", text:
+                    return sql("{c} = {y}", c=column, y=bind(escape(text)))
+                case "starts", text:
+                    return engine.text_starts(column, text)
+                case "contains", text:
+                    return engine.text_contains(column, text)
             return engine.text_matches(column, pattern, matching)
         case Contains(text=text):
             return engine.text_contains(column, text)

@@ -125,6 +125,10 @@ class _PostgresValue:
         held = _postgres_contains(self._sql("({v} #>> '{}')"), text)
         return bool(self.types & Type.TEXT) and self._text(held)
 
+    def starts(self, text: str) -> Condition:
+        held = self._sql("starts_with({v} #>> '{}', {y})", y=bind(text))
+        return bool(self.types & Type.TEXT) and self._text(held)
+
     def matches(self, pattern: str, matching: Sequence[str]) -> Condition:
         del pattern  # it was looked for in the distinct strings
         if not self.types & Type.TEXT or not matching:
@@ -439,6 +443,9 @@ class Postgres:
 
     def text_contains(self, column: Any, text: str) -> Sql:
         return _postgres_contains(column, text)
+
+    def text_starts(self, column: Any, text: str) -> Sql:
+        return sql("starts_with({c}, {y})", c=column, y=bind(text))
 
     def text_matches(self, column: Any, pattern: str, matching: Sequence[str]) -> Condition:
         del pattern

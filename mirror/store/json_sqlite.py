@@ -123,6 +123,9 @@ class _SqliteValue:
     def contains(self, text: str) -> Condition:
         return self._text(_sqlite_contains(self.value, text), ~(Type.TEXT | Type.NULL))
 
+    def starts(self, text: str) -> Condition:
+        return self._text(_sqlite_starts(self.value, text), ~(Type.TEXT | Type.NULL))
+
     def matches(self, pattern: str, matching: Sequence[str]) -> Condition:
         del matching  # mirror_regex looks by itself
         return self._text(_sqlite_matches(self.value, pattern), ~(Type.TEXT | Type.NULL))
@@ -256,6 +259,10 @@ class _SqliteIndexed(_SqliteValue):
         )
         return either([condition, *map(self.equals, self._seen(inside))])
 
+    def starts(self, text: str) -> Condition:
+        inside = [s for s in _SPECIAL if s.startswith(text)]
+        return either([_sqlite_starts(self.key, text), *map(self.equals, self._seen(inside))])
+
     def matches(self, pattern: str, matching: Sequence[str]) -> Condition:
         del matching
         inside = [s for s in _SPECIAL if find(pattern, s)]
@@ -376,6 +383,11 @@ def _sqlite_contains(value: Any, text: str) -> Sql:
     )
 
 
+def _sqlite_starts(value: Any, text: str) -> Sql:
+    after = text[:-1] + chr(ord(text[-1]) + 1)
+    return sql("({x} >= {low} AND {x} < {high})", x=value, low=bind(text), high=bind(after))
+
+
 def _sqlite_matches(value: Any, pattern: str) -> Sql:
     # Calling Python costs microseconds a string: what cannot match is left out in SQL.
     call = sql("mirror_regex({p}, {x})", p=bind(pattern), x=value)
@@ -447,6 +459,9 @@ class Sqlite:
 
     def text_contains(self, column: Any, text: str) -> Sql:
         return _sqlite_contains(column, text)
+
+    def text_starts(self, column: Any, text: str) -> Sql:
+        return _sqlite_starts(column, text)
 
     def text_matches(self, column: Any, pattern: str, matching: Sequence[str]) -> Sql:
         del matching

@@ -85,7 +85,7 @@ def test_random_filters_and_orders_answer_as_the_judge_says(
     ask_much(store, random.Random(SEED), 5 * A_BATCH, monkeypatch)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(4))
 def test_very_many_random_filters_and_orders_answer_as_the_judge_says(
     store: Store, part: int, monkeypatch: pytest.MonkeyPatch

@@ -13,12 +13,12 @@ from runs import put
 from mirror import indexes
 from mirror.errors import QueryError
 from mirror.explain import explain, format_query_error, warnings
-from mirror.jsontext import Type, escape, unpack
+from mirror.jsontext import Type, escape, unescape, unpack
 from mirror.query.compile import Catalogue, Compiler, run_source
 from mirror.query.parse import parse_filters
 from mirror.query.tree import tests as leaves
 from mirror.reads import RunQuery
-from mirror.regex import find, prefix_range, required_literal
+from mirror.regex import find, plain, prefix_range, required_literal
 from mirror.store.json import POSTGRES, SQLITE, Engine
 from mirror.store.sql import Sql, render
 from mirror.store.store import Store
@@ -223,7 +223,7 @@ def test_a_filter_is_an_expression_that_sqlalchemy_can_use(held: Store) -> None:
 
 def test_what_a_pattern_requires_is_in_every_text_it_finds() -> None:
     rng = random.Random(7)
-    pieces = ["a", "b", "ab", "\\.", ".", "a?", "b*", "a+", "a{2}", "b{0,2}", "[ab]", "(ab)?", "(a|b)", "^", "$", "\\d", "(?i)a", "x", "é"]  # fmt: skip
+    pieces = ["a", "b", "ab", "\\.", ".", "a?", "b*", "a+", "a{2}", "b{0,2}", "[ab]", "(ab)?", "(a|b)", "^", "$", "\\d", "(?i)a", "x", "é", "\\-", "\\+"]  # fmt: skip
     made = ["".join(rng.choices(pieces, k=rng.randint(1, 5))) for _ in range(1500)]
     texts = [*TEXTS, *("".join(rng.choices("abx.é1\n", k=rng.randint(0, 6))) for _ in range(300))]
     checked = 0
@@ -233,7 +233,13 @@ def test_what_a_pattern_requires_is_in_every_text_it_finds() -> None:
         except re2.error:
             continue
         literal, bounds = escape(required_literal(pattern)), prefix_range(pattern)
+        words = plain(pattern)
         for text in map(escape, texts):
+            if words is not None:
+                ask, word = words
+                own = unescape(text)
+                held = {"equals": own == word, "starts": own.startswith(word), "contains": word in own}  # fmt: skip
+                assert find(pattern, text) is held[ask], (pattern, text)
             if find(pattern, text):
                 assert literal in text, (pattern, text)
                 assert bounds is None or bounds[0] <= text < bounds[1], (pattern, text)
