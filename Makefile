@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3; do 
 	|| for p in python3 python3.14; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow lint format types docs lock bench wheel clean
+.PHONY: help demo test test-slow test-exhaustive lint format types docs lock bench wheel clean
 
 help:
 	@sed -n 's/^#   make/make/p' Makefile
@@ -25,6 +25,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-exhaustive: $(VENV)/.dev
+	$(BIN)/pytest -m exhaustive -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
