@@ -271,10 +271,15 @@ class _PostgresIndexed(_PostgresValue):
         if math.isinf(literal):
             every = f"({{k}} > {_NUMBERS_FROM} AND {{k}} < {_NUMBERS_TO})"
             return in_range(operator, 0, literal) and self._sql(every)
-        upward = operator in ("$gt", "$gte")
-        bound = f"{{k}} < {_NUMBERS_TO}" if upward else f"{{k}} > {_NUMBERS_FROM}"
-        text = f"({{k}} {SIGN[operator]} {{y}} AND {bound})"
-        return self._sql(text, y=_jsonb(literal))
+        # What a scan costs grows with each time the key is made: the value bounds the range as well,
+        # but for the empty list, which jsonb puts before everything.
+        end = "k" if self.types & Type.LIST else "v"
+        condition = self._sql(f"{{k}} {SIGN[operator]} {{y}}", y=_jsonb(literal))
+        if operator in ("$gt", "$gte"):
+            confusing, bound = Type.BOOLEAN | Type.LIST | Type.OBJECT, f"{{{end}}} < {_NUMBERS_TO}"
+        else:
+            confusing, bound = ~Type.NUMBER, f"{{{end}}} > {_NUMBERS_FROM}"
+        return both([condition, self._sql(bound)]) if self.types & confusing else condition
 
     def is_list(self) -> Condition:
         return bool(self.types & Type.LIST) and self._sql("{k} = '[0]'")
