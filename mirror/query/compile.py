@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from mirror.jsontext import Type, escape
 from mirror.query.fields import RUNS, readings
@@ -148,21 +148,30 @@ def _flat(kind: type[And] | type[Or], parts: Sequence[Node]) -> Node:
 
 
 def _fold(parts: list[Node]) -> list[Node]:
-    """Make one In of the equalities of each field."""
-    literals: dict[Field, list[Any]] = {}
+    """Make one In of the equalities of each field that has several; other leaves stay the same objects."""
+    equalities: dict[Field, list[Compare | In]] = {}
     for part in parts:
-        if isinstance(part, Compare) and part.op == "$eq":
-            literals.setdefault(part.field, []).append(part.value)
-        elif isinstance(part, In):
-            literals.setdefault(part.field, []).extend(part.values)
+        if _is_equality(part):
+            equalities.setdefault(part.field, []).append(part)
     found: list[Node] = []
     for part in parts:
-        if not (isinstance(part, In) or (isinstance(part, Compare) and part.op == "$eq")):
+        if not _is_equality(part):
             found.append(part)
-        elif part.field in literals:
-            values = literals.pop(part.field)
-            found.append(part if len(values) == 1 else In(part.field, tuple(values)))
+        elif part.field in equalities:
+            same = equalities.pop(part.field)
+            found.append(same[0] if len(same) == 1 else In(part.field, _all_values(same)))
     return found
+
+
+def _is_equality(node: Node) -> TypeGuard[Compare | In]:
+    return isinstance(node, In) or (isinstance(node, Compare) and node.op == "$eq")
+
+
+def _all_values(parts: Iterable[Compare | In]) -> tuple[Any, ...]:
+    values: list[Any] = []
+    for part in parts:
+        values += part.values if isinstance(part, In) else [part.value]
+    return tuple(values)
 
 
 def _depth(node: Node) -> int:

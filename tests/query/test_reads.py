@@ -14,7 +14,7 @@ from mirror import indexes
 from mirror.errors import QueryError
 from mirror.explain import explain, format_query_error, warnings
 from mirror.jsontext import Type, escape, unescape, unpack
-from mirror.query.compile import Catalogue, Compiler, run_source
+from mirror.query.compile import Catalogue, Compiler, run_source, simplify
 from mirror.query.parse import parse_filters
 from mirror.query.tree import tests as leaves
 from mirror.reads import RunQuery
@@ -245,3 +245,9 @@ def test_what_a_pattern_requires_is_in_every_text_it_finds() -> None:
                 assert bounds is None or bounds[0] <= text < bounds[1], (pattern, text)
                 checked += 1
     assert checked > 10_000
+
+
+def test_a_simplified_tree_keeps_its_leaves() -> None:
+    tree = parse_filters({"$or": [{"state": {"$in": ["a", "b"]}}, {"name": "x"}, {"$not": {"$not": {"config.a": 1}}}]})  # fmt: skip
+    once = simplify(tree)
+    assert [id(leaf) for leaf in leaves(simplify(once))] == [id(leaf) for leaf in leaves(once)]
