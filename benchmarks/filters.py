@@ -6,7 +6,7 @@
 
 The 23 filters and 5 sorted pages of shapes.json over the runs of gen.py, all in one project: a count,
 the first page of 50 (documents read), all ids, the names of a sorted page, 5 columns of 10,000 runs. Peers: hand-written
-json_extract on one table, MLflow's search_runs on its SQLite store (the shapes it can express), polars
+json_extract on one table and, on PostgreSQL, jsonb; MLflow's search_runs on its SQLite store (the shapes it can express), polars
 in memory, DuckDB over Parquet, mongomock (10,000 runs only). Every figure is the best of a few runs;
 ratios are of figures of the same run. Peers install with the dependency group `bench`.
 """
@@ -281,6 +281,56 @@ IN_MLFLOW = {
 }
 
 
+class Jsonb(Naive):
+    """A table of jsonb on PostgreSQL as it comes, a row a run, counted by SQL written by hand."""
+
+    def __init__(self, store: Store) -> None:
+        self.engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self.engine.connect() as db:
+            db.exec_driver_sql(
+                "CREATE TABLE flat AS SELECT r.state, r.duration, r.display_name, r.tags, d.config,"
+                " d.summary_metrics FROM runs r JOIN run_documents d USING (run_key)"
+            )
+            db.exec_driver_sql("VACUUM ANALYZE flat")
+
+    def test(self, name: str, value: Any) -> str:
+        root, _, path = name.partition(".")
+        if not path and name != "tags":
+            column, literal = f'"{root}"', sql_literal
+            text = column
+        else:
+            keys = ",".join(f'"{key}"' for key in path.split(".")) if path else ""
+            column, text = f"({root} #> '{{{keys}}}')", f"({root} #>> '{{{keys}}}')"
+            literal = jsonb_literal
+        if name == "tags" or name in ("config.model.layers", "config.data.augment"):
+            wanted = value["$in"] if isinstance(value, dict) else [value]
+            return "(" + " OR ".join(f"{column} @> {jsonb_literal([w])}" for w in wanted) + ")"
+        if not isinstance(value, dict):
+            return f"{text} IS NULL" if value is None else f"{column} = {literal(value)}"
+        ((operator, operand),) = value.items()
+        if operator == "$nin":
+            return f"coalesce({column} NOT IN ({', '.join(map(literal, operand))}), TRUE)"
+        if operator == "$exists":
+            return f"{column} IS NULL"
+        if operator == "$regex":
+            return f"{text} ~ {sql_literal(operand)}"
+        if operator == "$ne":
+            return f"{column} IS DISTINCT FROM {literal(operand)}"
+        return f"{column} {'>' if operator == '$gt' else '<'} {literal(operand)}"
+
+    def where(self, filters: Any) -> str:
+        return super().where(filters).replace(", 0)", ", FALSE)")
+
+    def count(self, filters: Any) -> int:
+        with self.engine.connect() as db:
+            text = f"SELECT count(*) FROM flat WHERE {self.where(filters)}".replace("%", "%%")
+            return int(db.exec_driver_sql(text).scalar_one())
+
+
+def jsonb_literal(value: Any) -> str:
+    return f"{sql_literal(json.dumps(value))}::jsonb"
+
+
 class MlFlow:
     """MLflow's search_runs on its own SQLite store: parameters are strings, metrics are numbers."""
 
@@ -524,6 +574,8 @@ def measure(engine: Any) -> dict[str, dict[str, float]]:
             name: best_ms(partial(engine.page, text), 3) for name, text in IN_MLFLOW.items()
         }
         return figures
+    if isinstance(engine, Jsonb):
+        return {"count": {name: best_ms(partial(engine.count, f)) for name, f in FILTERS.items()}}
     for question in ("count", "page", "ids"):
         ask = getattr(engine, question)
         figures[question] = {
@@ -672,6 +724,9 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         engines[label] = Mirror(url, given.runs)
         print(f"{label}: loaded in {time.perf_counter() - started:.0f} s", flush=True)
         figures[label] = measure(engines[label])
+        if label == "postgresql":
+            engines["jsonb"] = Jsonb(engines[label].store)
+            figures["jsonb"] = measure(engines["jsonb"])
         started = time.perf_counter()
         engines[label].index()
         print(
