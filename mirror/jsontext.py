@@ -128,7 +128,7 @@ def document(value: Any) -> Any:
     if kind is float:
         # Always whole here; written as a double, PostgreSQL would keep the shortest decimal that
         # reads back as it, which is another number.
-        if 2**53 <= abs(value) < 2**63:
+        if 2**53 <= abs(value) < 2**63 or value == _INT64_MIN:
             return int(value)
         return value if math.isfinite(value) else non_finite(value)
     if kind is dict:
@@ -145,11 +145,13 @@ def non_finite(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _double(value: int) -> float | str:
+def _double(value: int) -> int | float | str:
     try:
-        return float(value)
+        double = float(value)
     except OverflowError:
         return "Infinity" if value > 0 else "-Infinity"
+    # The double of the integers just below int64 is its smallest member: one value, one spelling.
+    return _INT64_MIN if double == _INT64_MIN else double
 
 
 def escape(text: str) -> str:

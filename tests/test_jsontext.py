@@ -75,6 +75,8 @@ def test_what_is_no_json_is_a_value_error(text: str) -> None:
         pytest.param(2**63, 9.223372036854775808e18, id="past int64 a double"),
         pytest.param(2**70, 1.1805916207174113e21, id="2**70 is a double"),
         pytest.param(-(2**63), -(2**63), id="the smallest int64 stays"),
+        pytest.param(-(2.0**63), -(2**63), id="the smallest int64, sent as a double"),
+        pytest.param(-(2**63) - 1, -(2**63), id="just below int64, its double is the smallest"),
         pytest.param(10**400, "Infinity", id="past doubles, infinity"),
         pytest.param(-(10**400), "-Infinity", id="past doubles, minus infinity"),
         pytest.param(True, True, id="a boolean is no integer"),

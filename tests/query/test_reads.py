@@ -251,3 +251,30 @@ def test_a_simplified_tree_keeps_its_leaves() -> None:
     tree = parse_filters({"$or": [{"state": {"$in": ["a", "b"]}}, {"name": "x"}, {"$not": {"$not": {"config.a": 1}}}]})  # fmt: skip
     once = simplify(tree)
     assert [id(leaf) for leaf in leaves(simplify(once))] == [id(leaf) for leaf in leaves(once)]
+
+
+# ------------------------------------------------------------------ the edge of 64 bits
+
+
+@pytest.mark.parametrize(
+    ("operator", "literal", "found"),
+    [
+        ("$lte", -(2**63) - 1, "lowest lowest_double below"),
+        ("$eq", -(2**63) - 1, "lowest lowest_double below"),
+        ("$eq", -(2.0**63), "lowest lowest_double below"),
+        ("$lt", -(2**63) - 1, ""),
+        ("$lte", -(2**64), ""),
+        ("$gte", 2**63, "above"),
+        ("$gt", 2**63 - 1, "above"),
+    ],
+)
+def test_integers_past_64_bits_compare_as_the_doubles_next_to_them(
+    operator: str, literal: float, found: str, store: Store
+) -> None:
+    values = {
+        "lowest": -(2**63), "lowest_double": -(2.0**63), "below": -(2**63) - 1, "zero": 0,
+        "highest": 2**63 - 1, "above": 2**63,
+    }  # fmt: skip
+    put(store, "1", [{"name": name, "config": {"k": value}} for name, value in values.items()])
+    query = RunQuery(store, "1", {"config.k": {operator: literal}})
+    assert sorted(query.names()) == sorted(found.split())
