@@ -16,18 +16,20 @@ from typing import Any, Final
 import orjson
 from graphql import GraphQLError
 
-from mirror.sandbox.artifacts import ARTIFACT_FIELDS, ARTIFACT_MUTATIONS
+from mirror.sandbox.artifact_writes import ARTIFACT_MUTATIONS
 from mirror.sandbox.automations import AUTOMATION_FIELDS, AUTOMATION_MUTATIONS
 from mirror.sandbox.connections import Refused
 from mirror.sandbox.context import Context
 from mirror.sandbox.documents import Document, Executor, document
+from mirror.sandbox.downloads import File, Unsatisfiable, by_key, ranged
 from mirror.sandbox.faults import Fault, Poisoned
 from mirror.sandbox.launch import LAUNCH_MUTATIONS
 from mirror.sandbox.mutations import MUTATIONS
 from mirror.sandbox.objects import User
 from mirror.sandbox.people import PEOPLE_FIELDS, PEOPLE_MUTATIONS
 from mirror.sandbox.queries import QUERIES
-from mirror.sandbox.uploads import NotThere, download, fetch, store, stream, upload
+from mirror.sandbox.registries import ARTIFACT_FIELDS, REGISTRY_MUTATIONS
+from mirror.sandbox.uploads import Forbidden, NotThere, download, fetch, store, stream, upload
 from mirror.sandbox.world import World
 
 RESOLVERS: Final = (
@@ -40,6 +42,7 @@ RESOLVERS: Final = (
     | AUTOMATION_MUTATIONS
     | LAUNCH_MUTATIONS
     | ARTIFACT_MUTATIONS
+    | REGISTRY_MUTATIONS
 )
 
 
@@ -78,7 +81,7 @@ def respond(world: World, asked: Asked) -> Answer:
     """Answer a request."""
     if asked.path.split("?")[0].rstrip("/") == "/graphql":
         return graphql(world, asked)
-    if asked.path.startswith(("/files/", "/storage/")):
+    if asked.path.startswith(("/files/", "/storage/", "/artifacts/", "/artifactsV2/")):
         return files(world, asked)
     return failed(404, "not found")
 
@@ -96,21 +99,41 @@ def files(world: World, asked: Asked) -> Answer:
 
 
 def moved(world: World, asked: Asked, user: User | None, streaming: bool) -> Answer:
+    """Move a file up or down."""
     try:
         if streaming:
             return answered(200, stream(world, asked.path, asked.body, user))
-        blob = asked.path.startswith("/storage/")
-        if asked.method == "PUT" and blob:
-            store(world, asked.path, asked.body)
-            return Answer(200)
+        if asked.method == "PUT" and asked.path.startswith("/storage/"):
+            return Answer(200, b"", {"ETag": f'"{store(world, asked.path, asked.body)}"'})
         if asked.method == "PUT":
             upload(world, asked.path, asked.body, user)
             return Answer(200)
-        file = fetch(world, asked.path) if blob else download(world, asked.path, user)
+        return sent(world, asked, user)
     except NotThere:
         return failed(404, "not found")
-    kind = file.mimetype or "application/octet-stream"
-    return Answer(200, file.content, {"Content-Type": kind, "ETag": f'"{file.md5}"'})
+    except Forbidden:
+        return Answer(403, FORBIDDEN, {"Content-Type": "application/xml"})
+    except Unsatisfiable:
+        return failed(416, "range not satisfiable")
+
+
+FORBIDDEN: Final = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+
+
+def sent(world: World, asked: Asked, user: User | None) -> Answer:
+    """Answer with a file, or with where it is. Raises NotThere, Forbidden or Unsatisfiable."""
+    file: File
+    if asked.path.startswith("/storage/"):
+        file = fetch(world, asked.path)
+    elif asked.path.startswith("/artifacts"):
+        where, file = by_key(world, asked.path, user)
+        if world.artifacts.redirects:
+            url = f"{asked.base_url}{world.signed(f'/storage/{where}')}"
+            return Answer(307, b"", {"Location": url})
+    else:
+        file = download(world, asked.path, user)
+    status, body, headers = ranged(file, asked.headers.get("Range"))
+    return Answer(status, body, headers)
 
 
 def user_of(world: World, headers: Mapping[str, str]) -> User | None:

@@ -1,177 +1,82 @@
-"""Artifacts: logged by runs into sequences, linked into portfolios, used by other runs.
-
-Contents lie in `World.blobs` under a storage path; a URL carries its signature.
-"""
+"""What queries show of artifacts: types, collections, memberships, versions, files, lineage."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
-from mirror.sandbox.connections import Page, Refused
+from mirror.sandbox import artifact_filters
+from mirror.sandbox.artifact_objects import (
+    Artifact,
+    ArtifactType,
+    Collection,
+    Entry,
+    Manifest,
+    Membership,
+    shelf,
+)
+from mirror.sandbox.artifact_world import storage_path
+from mirror.sandbox.connections import Edge, Page, Refused
 from mirror.sandbox.context import Args, Context
 from mirror.sandbox.ids import global_id
-from mirror.sandbox.mutations import Payload, file_run, mutation, writable
-from mirror.sandbox.objects import Project, Run, StoredFile, User
+from mirror.sandbox.objects import Project, Run, User
 from mirror.sandbox.run_fields import value
 from mirror.sandbox.selection import Resolver
 
-# ------------------------------------------------------------------------------- things
+KINDS: Final = {"SEQUENCE": "ArtifactSequence", "PORTFOLIO": "ArtifactPortfolio"}
+FILES_CAP: Final = 5000
 
 
-@dataclass(slots=True, eq=False)
-class ArtifactType:
-    number: int
-    project: Project
-    name: str
-    created_at: str
-    description: str | None = None
-
-    @property
-    def id(self) -> str:
-        return global_id("ArtifactType", self.number)
+class VersionedEdge(NamedTuple):
+    cursor: str
+    node: Artifact
+    version: str
 
 
-@dataclass(slots=True, eq=False)
-class Collection:
-    number: int
-    kind: str  # ArtifactSequence or ArtifactPortfolio
-    project: Project
-    type: ArtifactType
-    name: str
-    created_at: str
-    description: str | None = None
-    state: str = "READY"
-    updated_at: str | None = None
-    members: list[Membership] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        return global_id("ArtifactCollection", self.number)
-
-    @property
-    def default_artifact_type(self) -> ArtifactType:
-        return self.type
-
-    def member(self, alias: str) -> Membership | None:
-        """Return the version an alias, "v3", or a digest names."""
-        for one in self.members:
-            if alias in (*one.aliases, f"v{one.version_index}", one.artifact.digest):
-                return one
-        return None
-
-
-@dataclass(slots=True, eq=False)
-class Membership:
-    number: int
-    collection: Collection
-    artifact: Artifact
-    version_index: int
-    created_at: str
-    aliases: list[str] = field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        return global_id("ArtifactCollectionMembership", self.number)
-
-    @property
-    def artifact_collection(self) -> Collection:
-        return self.collection
-
-
-@dataclass(slots=True, eq=False)
-class Manifest:
-    number: int
-    artifact: Artifact
-    digest: str
-    created_at: str
-    type: str = "FULL"
-
-    @property
-    def id(self) -> str:
-        return global_id("ArtifactManifest", self.number)
-
-    @property
-    def path(self) -> str:
-        return f"manifests/{self.number}.json"
-
-
-@dataclass(slots=True, eq=False)
-class Artifact:
-    number: int
-    sequence: Collection
-    digest: str
-    created_at: str
-    client_id: str | None = None
-    description: str | None = None
-    metadata: str | None = None
-    state: str = "PENDING"
-    digest_algorithm: str = "MANIFEST_MD5"
-    history_step: int | None = None
-    ttl_duration_seconds: int = -1
-    updated_at: str | None = None
-    created_by: Run | User | None = None
-    used_by: dict[Run, str | None] = field(default_factory=dict)
-    tags: list[str] = field(default_factory=list)
-    wanted_aliases: list[str] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    "Name in the artifact → storage path."
-    manifest: Manifest | None = None
-
-    @property
-    def id(self) -> str:
-        return global_id("Artifact", self.number)
-
-    @property
-    def membership(self) -> Membership | None:
-        return next((one for one in self.sequence.members if one.artifact is self), None)
-
-    @property
-    def commit_hash(self) -> str:
-        return hashlib.sha1(self.id.encode(), usedforsecurity=False).hexdigest()[:20]
-
-
-@dataclass(slots=True, eq=False)
-class Shelf:
-    """The artifacts of a project."""
-
-    types: dict[str, ArtifactType] = field(default_factory=dict)
-    collections: dict[str, Collection] = field(default_factory=dict)
-    artifacts: list[Artifact] = field(default_factory=list)
-
-
-def shelf(project: Project) -> Shelf:
-    if project.shelf is None:
-        project.shelf = Shelf()
-    assert isinstance(project.shelf, Shelf)
-    return project.shelf
+class InputEdge(NamedTuple):
+    cursor: str
+    node: Artifact
+    used_as: list[str]
 
 
 # ------------------------------------------------------------------------------- looking up
 
 
-def all_artifacts(ctx: Context) -> Iterator[Artifact]:
-    for project in ctx.visible(list(ctx.world.projects.values())):
-        yield from shelf(project).artifacts
-
-
-def artifact_of(identifier: str | None, ctx: Context) -> Artifact:
-    for artifact in all_artifacts(ctx):
-        if identifier in (artifact.id, artifact.client_id):
-            return artifact
-    raise Refused(404, "artifact not found")
-
-
 def find_artifact(_root: Any, args: Args, ctx: Context) -> Artifact | None:
-    return next((one for one in all_artifacts(ctx) if one.id == args["id"]), None)
+    """Return a version by id, a deleted one too."""
+    found = ctx.world.artifacts.by_id.get(args["id"])
+    return found if found is not None and sees(found, ctx) else None
 
 
-def membership_of(project: Project, args: Args, _ctx: Context) -> Membership | None:
-    """Return the member "collection:alias" names; no alias means latest."""
+def sees(artifact: Artifact, ctx: Context) -> bool:
+    """Tell whether the user may see a version: its project, or one that it is linked to."""
+    places = [artifact.sequence, *(one.collection for one in artifact.memberships)]
+    return any(ctx.world.visible(one.project, ctx.user) for one in places)
+
+
+def find_collection(_root: Any, args: Args, ctx: Context) -> Collection | None:
+    found = ctx.world.artifacts.collections_by_id.get(args["id"])
+    return found if found is not None and ctx.world.visible(found.project, ctx.user) else None
+
+
+def find_sequence(_root: Any, args: Args, ctx: Context) -> Collection | None:
+    found = find_collection(_root, args, ctx)
+    return found if found is not None and found.is_sequence else None
+
+
+def client_id_mapping(_root: Any, args: Args, ctx: Context) -> dict[str, Any] | None:
+    known, given = ctx.world.artifacts, args["clientID"]
+    entry = known.by_client_id.get(given) or known.collections_by_client_id.get(given)
+    return {"clientID": given, "serverID": entry.id, "entry": entry} if entry else None
+
+
+def membership_of(project: Project, args: Args, ctx: Context) -> Membership | None:
+    """Return the member "collection:alias" names; no alias means latest.
+
+    A legacy model registry that was migrated answers from the registry it leads to.
+    """
+    if project.migrated_to is not None and ctx.world.visible(project.migrated_to, ctx.user):
+        project = project.migrated_to
     name, _, alias = args["name"].partition(":")
     collection = shelf(project).collections.get(name)
     return collection.member(alias or "latest") if collection else None
@@ -182,10 +87,19 @@ def artifact_by_name(project: Project, args: Args, ctx: Context) -> Artifact | N
     return found.artifact if found else None
 
 
+def artifact_of_type(kind: ArtifactType, args: Args, ctx: Context) -> Artifact | None:
+    found = artifact_by_name(kind.project, args, ctx)
+    return found if found is not None and found.type is kind else None
+
+
+# ------------------------------------------------------------------------------- collections
+
+
 def collections(found: Iterable[Collection], args: Args, ctx: Context) -> Page:
-    kinds = {"SEQUENCE": "ArtifactSequence", "PORTFOLIO": "ArtifactPortfolio"}
-    wanted = {kinds[kind] for kind in args.get("collectionTypes") or kinds}
-    rows = [one for one in found if one.kind in wanted and one.state == "READY"]
+    """Return a page of the collections that a query's arguments ask for."""
+    wanted = {KINDS[kind] for kind in args.get("collectionTypes") or KINDS}
+    rows = [one for one in found if one.kind in wanted]
+    rows = artifact_filters.collections(rows, args.get("filters"), args.get("order"))
     return ctx.page("artifactCollections", rows, args)
 
 
@@ -193,30 +107,72 @@ def of_type(kind: ArtifactType) -> list[Collection]:
     return [one for one in shelf(kind.project).collections.values() if one.type is kind]
 
 
+def one_of_type(kind: ArtifactType, args: Args, _ctx: Context) -> Collection | None:
+    found = shelf(kind.project).collections.get(args["name"])
+    return found if found is not None and found.type is kind else None
+
+
+def collection_project(collection: Collection, _args: Args, ctx: Context) -> Project | None:
+    """Return its project; null to those who may not see it."""
+    return collection.project if ctx.world.visible(collection.project, ctx.user) else None
+
+
 def versions(collection: Collection, args: Args, ctx: Context) -> Page:
-    """List the versions of a collection, the newest first."""
-    rows = [one.artifact for one in reversed(collection.members)]
-    return ctx.page("artifacts", filtered(rows, args), args)
-
-
-def filtered(rows: Iterable[Artifact], args: Args) -> list[Artifact]:
-    """Keep what `filters` asks of the state; other conditions are passed over."""
-    text = args.get("filters") or ""
-    return [one for one in rows if "state" not in text or one.state in text]
-
-
-def run_artifacts(run: Run, name: str, args: Args, ctx: Context) -> Page:
-    rows = [
-        one
-        for one in all_artifacts(ctx)
-        if (one.created_by is run if name == "outputArtifacts" else run in one.used_by)
+    """List the versions of a collection, the newest first; without a filter also deleted ones."""
+    if collection.is_sequence:
+        rows = collection.logged[::-1]
+    else:
+        rows = [one.artifact for one in reversed(collection.members)]
+    rows = artifact_filters.versions(rows, args.get("filters"), args.get("order"))
+    page = ctx.page("artifacts", rows, args)
+    page.edges = [
+        VersionedEdge(at, node, f"v{index_in(node, collection) or 0}") if node else Edge(at, None)
+        for at, node in page.edges
     ]
-    return ctx.page(name, rows, args)
+    return page
 
 
-def aliases(artifact: Artifact, _args: Args, _ctx: Context) -> list[dict[str, Any]]:
-    member = artifact.membership
-    return alias_nodes(member) if member else []
+def index_in(artifact: Artifact, collection: Collection) -> int | None:
+    if collection is artifact.sequence:
+        return artifact.index
+    return next((m.version_index for m in artifact.memberships if m.collection is collection), None)
+
+
+def collection_aliases(collection: Collection, args: Args, ctx: Context) -> Page:
+    rows = [node for member in collection.members for node in alias_nodes(member)]
+    return ctx.page("aliases", rows, args)
+
+
+def tags(collection: Collection, args: Args, ctx: Context) -> Page:
+    return ctx.page("tags", [tag_node(name) for name in collection.tags], args)
+
+
+def tag_node(name: str) -> dict[str, Any]:
+    return {
+        "id": global_id("Tag", name), "name": name, "attributes": "{}", "tagCategoryName": "model",
+    }  # fmt: skip
+
+
+def member_of(collection: Collection, args: Args, _ctx: Context) -> Membership | None:
+    return collection.member(args["aliasName"])
+
+
+def members(collection: Collection, args: Args, ctx: Context) -> Page:
+    return ctx.page("artifactMemberships", collection.members[::-1], args)
+
+
+# ------------------------------------------------------------------------------- versions
+
+
+def memberships(artifact: Artifact, ctx: Context) -> list[Membership]:
+    return [m for m in artifact.memberships if ctx.world.visible(m.collection.project, ctx.user)]
+
+
+def aliases(artifact: Artifact, args: Args, ctx: Context) -> list[dict[str, Any]]:
+    """Return what a version is called in every collection, or in those of one name."""
+    name = args.get("artifactCollectionName")
+    found = [m for m in memberships(artifact, ctx) if name in (None, m.collection.name)]
+    return [node for member in found for node in alias_nodes(member)]
 
 
 def alias_nodes(member: Membership) -> list[dict[str, Any]]:
@@ -231,312 +187,309 @@ def alias_nodes(member: Membership) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-# ------------------------------------------------------------------------------- contents
+def version_index(artifact: Artifact, args: Args, _ctx: Context) -> int | None:
+    name = args.get("artifactCollectionName")
+    found = (m.version_index for m in artifact.memberships if m.collection.name == name)
+    return artifact.index if name is None else next(found, None)
 
 
-def blob_node(path: str, name: str, ctx: Context) -> dict[str, Any]:
-    """Return a stored file as an answer shows it."""
-    url = f"{ctx.base_url}/storage/{path}?signature={ctx.world.signature(f'/storage/{path}')}"
-    file = ctx.world.blobs.get(path) or StoredFile(0, name)
+def created_by(artifact: Artifact, _args: Args, _ctx: Context) -> Run | User | None:
+    creator = artifact.created_by
+    return None if isinstance(creator, Run) and creator.deleted_at is not None else creator
+
+
+def users_of(artifact: Artifact, ctx: Context) -> list[Run]:
+    runs = (run for run in artifact.used_by if run.deleted_at is None)
+    return [run for run in runs if ctx.world.visible(run.project, ctx.user)]
+
+
+def used_by(artifact: Artifact, args: Args, ctx: Context) -> Page:
+    runs = users_of(artifact, ctx)
+    if args.get("filters"):
+        runs = ctx.matching(runs, args["filters"])
+    return ctx.page("usedBy", runs, args)
+
+
+def input_artifacts(run: Run, args: Args, ctx: Context) -> Page:
+    rows = [one for one in ctx.world.artifacts.inputs.get(run, ()) if sees(one, ctx)]
+    rows = artifact_filters.versions(rows, args.get("filters"), args.get("order"))
+    page = ctx.page("inputArtifacts", rows, args)
+    page.edges = [
+        InputEdge(at, node, node.used_by[run]) if node else Edge(at, None)
+        for at, node in page.edges
+    ]
+    return page
+
+
+def output_artifacts(run: Run, args: Args, ctx: Context) -> Page:
+    rows = ctx.world.artifacts.outputs.get(run, ())
+    rows = artifact_filters.versions(rows, args.get("filters"), args.get("order"))
+    return ctx.page("outputArtifacts", rows, args)
+
+
+# ------------------------------------------------------------------------------- files
+
+
+def entry_node(artifact: Artifact, entry: Entry, ctx: Context) -> dict[str, Any]:
+    """Return an entry of a manifest as a file; a reference's URL is what it refers to."""
+    birth = ctx.world.artifacts.by_id.get(entry.birth_id or "", artifact)
+    path = storage_path(birth, entry.digest) if entry.ref is None else None
+    url = file_url(path, ctx) if path is not None else entry.ref
     return {
-        "__typename": "File", "id": global_id("ArtifactFile", path), "name": name,
-        "displayName": name, "url": url, "directUrl": url, "uploadUrl": url, "uploadHeaders": [],
-        "sizeBytes": file.size_bytes, "md5": file.md5, "digest": file.md5, "mimetype": "",
-        "updatedAt": file.updated_at, "exists": file.updated_at is not None,
-        "isReference": False, "storagePath": path, "uploadMultipartUrls": None,
+        "__typename": "File", "id": global_id("ArtifactFile", artifact.number, entry.path),
+        "name": entry.path, "displayName": entry.path, "url": url, "directUrl": url,
+        "uploadUrl": None, "uploadHeaders": [], "sizeBytes": entry.size or 0,
+        "md5": entry.digest, "digest": entry.digest, "mimetype": "",
+        "updatedAt": artifact.created_at, "createdAt": artifact.created_at, "exists": True,
+        "isReference": entry.ref is not None, "storagePath": path, "artifact": birth,
+        "uploadMultipartUrls": None,
     }  # fmt: skip
+
+
+def file_url(path: str, ctx: Context) -> str:
+    return f"{ctx.base_url}{ctx.world.signed(f'/storage/{path}')}"
 
 
 def files(artifact: Artifact, args: Args, ctx: Context) -> Page:
-    names = args.get("names") or sorted(artifact.files)
-    rows = [blob_node(artifact.files[name], name, ctx) for name in names if name in artifact.files]
-    return ctx.page("files", rows, args, cap=5000)
+    """List the entries of a manifest, by name; a deleted version has none."""
+    entries = artifact.entries if artifact.state != "DELETED" else ()
+    if args.get("names") is not None:
+        wanted = set(args["names"])
+        entries = [entry for entry in entries if entry.path in wanted]
+    page = ctx.page("files", entries, args, cap=max(FILES_CAP, ctx.world.page_cap))
+    page.edges = [
+        edge._replace(node=edge.node and entry_node(artifact, edge.node, ctx))
+        for edge in page.edges
+    ]
+    return page
 
 
-def size(artifact: Artifact, _args: Args, ctx: Context) -> int:
-    blobs = (ctx.world.blobs.get(path) for path in artifact.files.values())
-    return sum(blob.size_bytes for blob in blobs if blob is not None)
+def files_by_entries(artifact: Artifact, args: Args, ctx: Context) -> Page:
+    """Return files for entries that the caller read from a manifest."""
+    given = args.get("entries") or ()
+    nodes = [
+        entry_node(
+            artifact,
+            Entry(e["name"], e["digest"], e.get("size"), e.get("ref"), e.get("birthArtifactID")),
+            ctx,
+        )
+        for e in given
+    ]
+    return ctx.page("files", nodes, args, cap=max(FILES_CAP, ctx.world.page_cap))
 
 
-def manifest_file(manifest: Manifest, _args: Args, ctx: Context) -> dict[str, Any]:
-    return blob_node(manifest.path, "wandb_manifest.json", ctx)
+def manifest(artifact: Artifact, _args: Args, _ctx: Context) -> Manifest | None:
+    return artifact.manifest if artifact.state != "DELETED" else None
 
 
-# ------------------------------------------------------------------------------- writing
-
-
-def type_of(project: Project, name: str, ctx: Context) -> ArtifactType:
-    types = shelf(project).types
-    if name not in types:
-        types[name] = ArtifactType(ctx.world.number(), project, name, ctx.world.stamp())
-    return types[name]
-
-
-def collection_of(
-    project: Project,
-    kind: ArtifactType,
-    name: str,
-    ctx: Context,
-    typename: str = "ArtifactSequence",
-) -> Collection:
-    found = shelf(project).collections
-    if name not in found:
-        number, now = ctx.world.number(), ctx.world.stamp()
-        found[name] = Collection(number, typename, project, kind, name, now)
-    return found[name]
-
-
-def create_type(given: Args, ctx: Context) -> Payload:
-    project = writable(given["entityName"], given["projectName"], ctx, make=True)
-    kind = type_of(project, given["name"], ctx)
-    kind.description = given.get("description")
-    return {"artifactType": kind}
-
-
-def create_artifact(given: Args, ctx: Context) -> Payload:
-    """Start a version, or return the committed one of the same digest."""
-    project = writable(given["entityName"], given["projectName"], ctx, make=True)
-    names = given.get("artifactCollectionNames") or [given.get("artifactCollectionName")]
-    kind = type_of(project, given["artifactTypeName"], ctx)
-    sequence = collection_of(project, kind, names[0], ctx)
-    wanted = [one["alias"] for one in given.get("aliases") or ()]
-    if given.get("enableDigestDeduplication"):
-        for member in sequence.members:
-            if member.artifact.digest == given["digest"]:
-                place(member, wanted)
-                return {"artifact": member.artifact}
-    artifact = Artifact(
-        ctx.world.number(), sequence, given["digest"], ctx.world.stamp(),
-        client_id=given.get("clientID"), description=given.get("description"),
-        metadata=given.get("metadata"), digest_algorithm=given["digestAlgorithm"],
-        history_step=given.get("historyStep"),
-        ttl_duration_seconds=given.get("ttlDurationSeconds") or -1,
-        created_by=project.runs.get(given.get("runName") or "") or ctx.user,
-        tags=[tag["tagName"] for tag in given.get("tags") or ()], wanted_aliases=wanted,
-    )  # fmt: skip
-    shelf(project).artifacts.append(artifact)
-    return {"artifact": artifact}
-
-
-def place(member: Membership, names: Iterable[str]) -> None:
-    """Give aliases to a version, taking them from those that have them."""
-    for name in names:
-        for other in member.collection.members:
-            other.aliases = [one for one in other.aliases if one != name]
-        member.aliases.append(name)
-
-
-def join(
-    collection: Collection, artifact: Artifact, names: Iterable[str], ctx: Context
-) -> Membership:
-    """Make an artifact the next version of a collection; the newest is `latest`."""
-    member = next((one for one in collection.members if one.artifact is artifact), None)
-    if member is None:
-        index = collection.members[-1].version_index + 1 if collection.members else 0
-        now = ctx.world.stamp()
-        member = Membership(ctx.world.number(), collection, artifact, index, now)
-        collection.members.append(member)
-    place(member, dict.fromkeys(["latest", *names]))
-    return member
-
-
-def create_manifest(given: Args, ctx: Context) -> Payload:
-    artifact = artifact_of(given["artifactID"], ctx)
-    number, now = ctx.world.number(), ctx.world.stamp()
-    artifact.manifest = Manifest(number, artifact, given["digest"], now, given["type"])
-    return {"artifactManifest": artifact.manifest}
-
-
-def update_manifest(given: Args, ctx: Context) -> Payload:
-    for artifact in all_artifacts(ctx):
-        manifest = artifact.manifest
-        if manifest is not None and manifest.id == given["artifactManifestID"]:
-            manifest.digest = given.get("digest") or manifest.digest
-            return {"artifactManifest": manifest}
-    raise Refused(404, "artifact manifest not found")
-
-
-def create_files(given: Args, ctx: Context) -> Payload:
-    rows = []
-    for spec in given["artifactFiles"]:
-        artifact = artifact_of(spec["artifactID"], ctx)
-        path = f"artifacts/{artifact.number}/{hex_of(spec['md5'])}"
-        artifact.files[spec["name"]] = path
-        rows.append(blob_node(path, spec["name"], ctx) | {"artifact": artifact})
-    return {"files": ctx.page("files", rows, {"first": len(rows)}, cap=10_000)}
-
-
-def hex_of(md5: str) -> str:
-    return base64.b64decode(md5).hex() or "empty"
-
-
-def commit(given: Args, ctx: Context) -> Payload:
-    artifact = artifact_of(given["artifactID"], ctx)
-    artifact.state, artifact.updated_at = "COMMITTED", ctx.world.stamp()
-    join(artifact.sequence, artifact, artifact.wanted_aliases, ctx)
-    return {"artifact": artifact}
-
-
-def use(given: Args, ctx: Context) -> Payload:
-    artifact, run = artifact_of(given["artifactID"], ctx), file_run(given, ctx)
-    artifact.used_by[run] = given.get("usedAs")
-    return {"artifact": artifact, "run": run}
-
-
-def update(given: Args, ctx: Context) -> Payload:
-    artifact = artifact_of(given["artifactID"], ctx)
-    fields = {"description": "description", "metadata": "metadata", "ttlDurationSeconds": "ttl_duration_seconds"}  # fmt: skip
-    for name, attribute in fields.items():
-        if given.get(name) is not None:
-            setattr(artifact, attribute, given[name])
-    gone = {tag["tagName"] for tag in given.get("tagsToDelete") or ()}
-    added = [tag["tagName"] for tag in given.get("tagsToAdd") or ()]
-    artifact.tags = list(dict.fromkeys([*(t for t in artifact.tags if t not in gone), *added]))
-    if given.get("aliases") is not None and artifact.membership is not None:
-        artifact.membership.aliases = []
-        place(artifact.membership, [one["alias"] for one in given["aliases"]])
-    artifact.updated_at = ctx.world.stamp()
-    return {"artifact": artifact}
-
-
-def change_aliases(given: Args, ctx: Context, *, add: bool) -> Payload:
-    artifact = artifact_of(given["artifactID"], ctx)
-    for one in given["aliases"]:
-        project = writable(one["entityName"], one["projectName"], ctx)
-        collection = shelf(project).collections.get(one["artifactCollectionName"])
-        for member in collection.members if collection else ():
-            if member.artifact is artifact and add:
-                place(member, [one["alias"]])
-            elif member.artifact is artifact:
-                member.aliases = [name for name in member.aliases if name != one["alias"]]
-    return {"success": True, "artifact": artifact}
-
-
-def link(given: Args, ctx: Context) -> Payload:
-    artifact = artifact_of(given.get("artifactID") or given.get("clientID"), ctx)
-    project = writable(given.get("entityName"), given.get("projectName"), ctx)
-    kind = type_of(project, artifact.sequence.type.name, ctx)
-    name = given.get("artifactPortfolioName") or ""
-    portfolio = collection_of(project, kind, name, ctx, "ArtifactPortfolio")
-    names = [one["alias"] for one in given.get("aliases") or ()]
-    member = join(portfolio, artifact, names, ctx)
+def manifest_file(found: Manifest, _args: Args, ctx: Context) -> dict[str, Any]:
+    """Return the manifest as a file that can be fetched, or put where it is announced."""
+    blob = ctx.world.artifacts.blob(found.path)
+    url = file_url(found.path, ctx)
     return {
-        "versionIndex": member.version_index, "artifactID": artifact.id,
-        "artifactCollectionID": portfolio.id, "artifactMembership": member,
-        "createdAt": member.created_at,
+        "__typename": "File", "id": global_id("ArtifactFile", "manifest", found.number),
+        "name": "wandb_manifest.json", "displayName": "wandb_manifest.json", "url": url,
+        "directUrl": url, "uploadUrl": url, "uploadHeaders": [],
+        "sizeBytes": blob.size_bytes if blob else 0, "md5": blob.md5 if blob else "0",
+        "digest": blob.md5 if blob else "0", "mimetype": "application/json",
+        "updatedAt": blob.updated_at if blob else None, "exists": blob is not None,
+        "isReference": False, "storagePath": found.path, "uploadMultipartUrls": None,
+        "artifact": found.artifact,
     }  # fmt: skip
 
 
-def delete(given: Args, ctx: Context) -> Payload:
-    artifact = artifact_of(given["artifactID"], ctx)
-    member = artifact.membership
-    if member is not None and member.aliases and not given.get("deleteAliases"):
-        raise Refused(400, "artifact has aliases; remove them, or delete with delete_aliases")
-    if member is not None:
-        artifact.sequence.members.remove(member)
-    artifact.state = "DELETED"
-    return {"artifact": artifact}
+# ------------------------------------------------------------------------------- lineage
 
 
-def tag_node(name: str) -> dict[str, Any]:
+def lineage(artifact: Artifact, args: Args, ctx: Context) -> dict[str, Any]:
+    """Walk from a version both ways, over runs that logged and used, to at most `limit` versions."""
+    known = ctx.world.artifacts
+    runs: dict[Run, None] = {}
+    seen: dict[Artifact, None] = {artifact: None}
+    for one in seen_later(seen):
+        near = [one.created_by] if isinstance(one.created_by, Run) else []
+        for run in [*near, *one.used_by]:
+            if run.deleted_at is None and ctx.world.visible(run.project, ctx.user):
+                runs[run] = None
+                for other in (*known.inputs.get(run, ()), *known.outputs.get(run, ())):
+                    if len(seen) < args["limit"] and sees(other, ctx):
+                        seen.setdefault(other)
+    edges = [edge for one in seen for edge in lineage_edges(one, runs)]
     return {
-        "id": global_id("Tag", name),
-        "name": name,
-        "attributes": "{}",
-        "tagCategoryName": "model",
-    }
+        "artifacts": [lineage_artifact(one) for one in seen],
+        "runs": [lineage_run(one) for one in runs],
+        "edges": edges, "hitLimit": len(seen) >= args["limit"],
+    }  # fmt: skip
 
 
-ARTIFACT_FIELDS: Final[dict[tuple[str, str], Resolver]] = {
+def seen_later(seen: dict[Artifact, None]) -> Iterable[Artifact]:
+    """Yield the keys of a dict that grows meanwhile."""
+    at = 0
+    while at < len(seen):
+        yield list(seen)[at]
+        at += 1
+
+
+def lineage_edges(artifact: Artifact, runs: dict[Run, None]) -> list[dict[str, Any]]:
+    logged = [artifact.created_by] if artifact.created_by in runs else []
+    found = [(run, "TowardArtifact") for run in logged]
+    found += [(run, "AwayFromArtifact") for run in artifact.used_by if run in runs]
+    return [
+        {
+            "edgeID": global_id("Edge", artifact.number, run.id, direction),
+            "artifactNodeID": artifact.id, "runNodeID": run.id, "direction": direction,
+        }
+        for run, direction in found
+        if isinstance(run, Run)
+    ]  # fmt: skip
+
+
+def lineage_artifact(artifact: Artifact) -> dict[str, Any]:
+    project = artifact.sequence.project
+    return {
+        "artifactNodeID": artifact.id, "artifactTypeName": artifact.type.name,
+        "artifactSequenceName": artifact.sequence.name, "artifactCommitHash": artifact.commit_hash,
+        "versionIndex": artifact.index or 0, "entityName": project.entity.name,
+        "projectName": project.name,
+    }  # fmt: skip
+
+
+def lineage_run(run: Run) -> dict[str, Any]:
+    return {
+        "runNodeID": run.id, "runName": run.name, "displayName": run.display_name,
+        "jobType": run.job_type, "entityName": run.project.entity.name,
+        "projectName": run.project.name,
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------- the table
+
+
+def types(project: Project, args: Args, ctx: Context) -> Page:
+    return ctx.page("artifactTypes", list(shelf(project).types.values()), args)
+
+
+OF_COLLECTIONS: Final[dict[str, Resolver]] = {
+    "project": collection_project,
+    "artifacts": versions,
+    "aliases": collection_aliases,
+    "tags": tags,
+    "artifactMembership": member_of,
+    "artifactMemberships": members,
+    "triggers": lambda _one, args, ctx: ctx.page("triggers", [], args),
+}
+OWN: Final[dict[tuple[str, str], Resolver]] = {
     ("Query", "artifact"): find_artifact,
+    ("Query", "artifactCollection"): find_collection,
+    ("Query", "artifactSequence"): find_sequence,
+    ("Query", "clientIDMapping"): client_id_mapping,
     ("Project", "artifact"): artifact_by_name,
     ("Project", "artifactCollectionMembership"): membership_of,
     ("Project", "artifactType"): lambda project, args, _ctx: shelf(project).types.get(args["name"]),
-    ("Project", "artifactTypes"): lambda project, args, ctx: ctx.page(
-        "artifactTypes", list(shelf(project).types.values()), args
-    ),
+    ("Project", "artifactTypes"): types,
     ("Project", "artifactCollection"): lambda project, args, _ctx: shelf(project).collections.get(
         args["name"]
     ),
     ("Project", "artifactCollections"): lambda project, args, ctx: collections(
         shelf(project).collections.values(), args, ctx
     ),
-    ("ArtifactType", "artifactCollection"): lambda kind, args, _ctx: next(
-        (one for one in of_type(kind) if one.name == args["name"]), None
-    ),
+    ("ArtifactType", "artifact"): artifact_of_type,
+    ("ArtifactType", "artifactCollection"): one_of_type,
+    ("ArtifactType", "artifactSequence"): one_of_type,
     ("ArtifactType", "artifactCollections"): lambda kind, args, ctx: collections(
         of_type(kind), args, ctx
     ),
-    ("Run", "outputArtifacts"): lambda run, args, ctx: run_artifacts(run, "outputArtifacts", args, ctx),
-    ("Run", "inputArtifacts"): lambda run, args, ctx: run_artifacts(run, "inputArtifacts", args, ctx),
-    ("InputArtifactEdge", "usedAs"): value(lambda _edge: []),
-    ("VersionedArtifactEdge", "version"): value(
-        lambda edge: f"v{edge.node.membership.version_index if edge.node.membership else 0}"
+    ("ArtifactType", "artifactSequences"): lambda kind, args, ctx: collections(
+        of_type(kind), args | {"collectionTypes": ["SEQUENCE"]}, ctx
     ),
-    ("Artifact", "artifactType"): value(lambda one: one.sequence.type),
+    ("Run", "outputArtifacts"): output_artifacts,
+    ("Run", "inputArtifacts"): input_artifacts,
+    ("ArtifactSequence", "digestAlgorithm"): value(
+        lambda one: one.logged[-1].digest_algorithm if one.logged else None
+    ),
+    ("Artifact", "artifactType"): value(lambda one: one.type),
     ("Artifact", "artifactSequence"): value(lambda one: one.sequence),
-    ("Artifact", "versionIndex"): value(
-        lambda one: one.membership.version_index if one.membership else None
-    ),
+    ("Artifact", "versionIndex"): version_index,
     ("Artifact", "aliases"): aliases,
-    ("Artifact", "tags"): value(lambda one: list(map(tag_node, one.tags))),
+    ("Artifact", "tags"): value(lambda one: [tag_node(name) for name in one.tags]),
     ("Artifact", "files"): files,
-    ("Artifact", "fileCount"): value(lambda one: len(one.files)),
-    ("Artifact", "size"): size,
-    ("Artifact", "storageBytes"): size,
+    ("Artifact", "filesByManifestEntries"): files_by_entries,
+    ("Artifact", "storageBytes"): value(lambda one: one.size),
     ("Artifact", "ttlIsInherited"): value(lambda one: one.ttl_duration_seconds == -1),
-    ("Artifact", "usedBy"): lambda one, args, ctx: ctx.page("usedBy", list(one.used_by), args),
-    ("Artifact", "usedCount"): value(lambda one: len(one.used_by)),
-    ("Artifact", "currentManifest"): value(lambda one: one.manifest),
+    ("Artifact", "createdBy"): created_by,
+    ("Artifact", "usedBy"): used_by,
+    ("Artifact", "usedCount"): lambda one, _args, ctx: len(users_of(one, ctx)),
+    ("Artifact", "currentManifest"): manifest,
     ("Artifact", "artifactCollections"): lambda one, args, ctx: collections(
         [m.collection for m in memberships(one, ctx)], args, ctx
     ),
     ("Artifact", "artifactMemberships"): lambda one, args, ctx: ctx.page(
         "artifactMemberships", memberships(one, ctx), args
     ),
+    ("Artifact", "artifactLineageDag"): lineage,
     ("ArtifactManifest", "file"): manifest_file,
     ("ArtifactCollectionMembership", "aliases"): value(alias_nodes),
-    ("ArtifactCollectionMembership", "commitHash"): value(lambda one: one.artifact.commit_hash),
-    ("ArtifactCollectionMembership", "files"): lambda one, args, ctx: files(one.artifact, args, ctx),
-} | {
-    (kind, name): resolve
-    for kind in ("ArtifactSequence", "ArtifactPortfolio")
-    for name, resolve in {
-        "artifacts": versions,
-        "aliases": lambda one, args, ctx: ctx.page(
-            "aliases", [node for m in one.members for node in alias_nodes(m)], args
-        ),
-        "tags": lambda one, args, ctx: ctx.page("tags", list(map(tag_node, one.tags)), args),
-        "artifactMembership": lambda one, args, _ctx: one.member(args["aliasName"]),
-        "artifactMemberships": lambda one, args, ctx: ctx.page(
-            "artifactMemberships", one.members[::-1], args
-        ),
-        "triggers": lambda _one, args, ctx: ctx.page("triggers", [], args),
-    }.items()
-}  # fmt: skip
-ARTIFACT_MUTATIONS: Final[dict[tuple[str, str], Resolver]] = {
-    ("Mutation", "createArtifactType"): mutation(create_type),
-    ("Mutation", "createArtifact"): mutation(create_artifact),
-    ("Mutation", "createArtifactManifest"): mutation(create_manifest),
-    ("Mutation", "updateArtifactManifest"): mutation(update_manifest),
-    ("Mutation", "createArtifactFiles"): mutation(create_files),
-    ("Mutation", "commitArtifact"): mutation(commit),
-    ("Mutation", "useArtifact"): mutation(use),
-    ("Mutation", "updateArtifact"): mutation(update),
-    ("Mutation", "deleteArtifact"): mutation(delete),
-    ("Mutation", "addAliases"): mutation(lambda given, ctx: change_aliases(given, ctx, add=True)),
-    ("Mutation", "deleteAliases"): mutation(
-        lambda given, ctx: change_aliases(given, ctx, add=False)
+    ("ArtifactCollectionMembership", "files"): lambda one, args, ctx: files(
+        one.artifact, args, ctx
     ),
-    ("Mutation", "linkArtifact"): mutation(link),
+}
+FIELDS: Final[dict[tuple[str, str], Resolver]] = OWN | {
+    (kind, name): resolve for kind in KINDS.values() for name, resolve in OF_COLLECTIONS.items()
 }
 
 
-def memberships(artifact: Artifact, ctx: Context) -> list[Membership]:
-    return [
-        member
-        for project in ctx.visible(list(ctx.world.projects.values()))
-        for collection in shelf(project).collections.values()
-        for member in collection.members
-        if member.artifact is artifact
-    ]
+# ------------------------------------------------------------------------------- older servers
+
+NEWER: Final = {
+    ("Artifact", "digestAlgorithm"): "ARTIFACT_DIGEST_ALGORITHM",
+    ("ArtifactCollectionMembership", "files"): "ARTIFACT_COLLECTION_MEMBERSHIP_FILES",
+    ("Entity", "artifactCollections"): "ARTIFACT_REGISTRY_SEARCH",
+    ("Entity", "artifactMemberships"): "ARTIFACT_REGISTRY_SEARCH",
+    ("FileConnection", "totalCount"): "TOTAL_COUNT_IN_FILE_CONNECTION",
+    ("LinkArtifactPayload", "artifactMembership"): "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE",
+    ("Project", "artifactCollectionMembership"): "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
+}
+"Fields that a server without the feature does not know."
+NEWER_ARGUMENTS: Final = {
+    ("ArtifactType", "artifactCollections"): ("filters", "order"),
+    ("Project", "artifactCollections"): ("filters", "order"),
+}
+"Arguments that came with ARTIFACT_COLLECTIONS_FILTERING_SORTING."
+
+
+def with_features(fields: dict[tuple[str, str], Resolver]) -> dict[tuple[str, str], Resolver]:
+    """Let fields and arguments be refused while the feature they came with is switched off."""
+    made = dict(fields)
+    for (kind, name), feature in NEWER.items():
+        made[kind, name] = newer(fields.get((kind, name)), kind, name, feature)
+    for (kind, name), arguments in NEWER_ARGUMENTS.items():
+        made[kind, name] = with_newer_arguments(fields[kind, name], kind, name, arguments)
+    return made
+
+
+def newer(resolve: Resolver | None, kind: str, name: str, feature: str) -> Resolver:
+    def checked(found: Any, args: Args, ctx: Context) -> Any:
+        if not ctx.world.features.get(feature):
+            raise Refused(400, f'Cannot query field "{name}" on type "{kind}".')
+        return resolve(found, args, ctx) if resolve is not None else plain(found, name)
+
+    return checked
+
+
+def plain(found: Any, name: str) -> Any:
+    from mirror.sandbox.documents import snake_case
+
+    return found.get(name) if isinstance(found, dict) else getattr(found, snake_case(name))
+
+
+def with_newer_arguments(
+    resolve: Resolver, kind: str, name: str, arguments: tuple[str, ...]
+) -> Resolver:
+    def checked(found: Any, args: Args, ctx: Context) -> Any:
+        if not ctx.world.features.get("ARTIFACT_COLLECTIONS_FILTERING_SORTING"):
+            for argument in arguments:
+                if argument in args:
+                    raise Refused(400, f'Unknown argument "{argument}" on field "{kind}.{name}".')
+        return resolve(found, args, ctx)
+
+    return checked

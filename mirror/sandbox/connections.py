@@ -37,7 +37,8 @@ class PageInfo:
 class Page:
     """A page of a listing; the attributes are the fields of a connection type."""
 
-    edges: list[Edge]
+    edges: list[Any]
+    "Edges of any kind: an `Edge`, or one with more fields than a cursor and a node."
     page_info: PageInfo
     total_count: int
     extra: dict[str, Any] = field(default_factory=dict)

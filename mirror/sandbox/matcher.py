@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -67,6 +67,18 @@ DOCUMENTS: Final = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The field names of one kind of thing: spelling → column, column → kind, documents."""
+
+    columns: Mapping[str, str]
+    spellings: Mapping[str, str]
+    documents: Mapping[str, str]
+
+
+RUNS: Final = Table(COLUMNS, SPELLINGS, DOCUMENTS)
+
+
 @dataclass(frozen=True)
 class Field:
     """A resolved field name: a column, or a path below one of the two documents."""
@@ -78,18 +90,18 @@ class Field:
 
 
 @lru_cache(maxsize=4096)
-def field_of(name: str) -> Field:
+def field_of(name: str, table: Table = RUNS) -> Field:
     """Resolve a field name as a user writes it, or raise FilterError."""
     segments, exact = split_path(name)
     if "" in segments:
         raise FilterError(f"empty name or empty path segment in field {name!r}")
     root, path = segments[0], tuple(segments[1:])
-    if root in DOCUMENTS:
-        return Field(DOCUMENTS[root], "json", path, exact)
-    if root not in SPELLINGS:
+    if root in table.documents:
+        return Field(table.documents[root], "json", path, exact)
+    if root not in table.spellings:
         raise FilterError(f"unknown field {name!r}")
-    column = SPELLINGS[root]
-    kind = COLUMNS[column]
+    column = table.spellings[root]
+    kind = table.columns[column]
     if path and not (kind == "list" and len(path) == 1 and is_position(path[0])):
         raise FilterError(f"field {root!r} has no sub-field {'.'.join(path)!r}")
     return Field(column, kind, path, exact)
@@ -239,10 +251,10 @@ def compares(operator: str, row: Any, operand: Any) -> bool:
 # ------------------------------------------------------------------------------- filters
 
 
-def compile_filter(filters: Any) -> Test:
+def compile_filter(filters: Any, table: Table = RUNS) -> Test:
     """Return the test a filter stands for, or raise FilterError; None and {} pass every run."""
     check_depth(filters, 1)
-    return query({} if filters is None else filters, "filters")
+    return query({} if filters is None else filters, "filters", table)
 
 
 def matches(filters: Any, run: Document) -> bool:
@@ -258,20 +270,21 @@ def check_depth(value: Any, depth: int) -> None:
             check_depth(child, depth + 1)
 
 
-def query(filters: Any, place: str) -> Test:
+def query(filters: Any, place: str, table: Table) -> Test:
     if not isinstance(filters, dict):
         raise FilterError(f"{place}: expected an object, not {filters!r}")
-    return every([entry(key, value, f"{place}.{key}") for key, value in filters.items()])
+    return every([entry(key, value, f"{place}.{key}", table) for key, value in filters.items()])
 
 
-def entry(key: str, value: Any, place: str) -> Test:
+def entry(key: str, value: Any, place: str, table: Table) -> Test:
     if key in ("$and", "$or", "$nor"):
-        return joined(key, [query(v, f"{place}[{i}]") for i, v in enumerate(items(value, place))])
+        parts = enumerate(items(value, place))
+        return joined(key, [query(v, f"{place}[{i}]", table) for i, v in parts])
     if key == "$not":
-        return negation(query(value, place))
+        return negation(query(value, place, table))
     if key.startswith("$"):
         raise FilterError(f"{place}: {key!r} is no operator of a whole filter")
-    return condition(field_of(key), value, place)
+    return condition(field_of(key, table), value, place)
 
 
 def condition(field: Field, value: Any, place: str) -> Test:
@@ -455,26 +468,29 @@ OPERATORS: Final[dict[str, Callable[[Field, Any, str, Operands], Test]]] = {
 RANKS: Final = {"number": 1, "string": 2, "object": 3, "list": 4, "boolean": 5}
 
 
-def order_keys(order: str | None) -> list[tuple[Field, bool]]:
+def order_keys(order: str | None, table: Table = RUNS) -> list[tuple[Field, bool]]:
     """Return the (field, descending) pairs of an order; None and "" mean +created_at."""
     parts = [p.replace("\\,", ",") for p in re.split(r"(?<!\\),", order or "+created_at")]
-    return [order_key(part.strip(), order) for part in parts]
+    return [order_key(part.strip(), order, table) for part in parts]
 
 
-def order_key(part: str, order: str | None) -> tuple[Field, bool]:
+def order_key(part: str, order: str | None, table: Table) -> tuple[Field, bool]:
     descending = part.startswith("-")
     name = part[1:] if part[:1] in ("+", "-") else part
     if not name or name[0] in "+- \t\n":
         raise FilterError(f"bad order {order!r}")
-    field = field_of(name)
+    field = field_of(name, table)
     if field.kind == "json" and not field.path:
         raise FilterError(f"cannot order by the whole of {name!r}")
     return field, descending
 
 
-def compile_order(order: str | None) -> Callable[[list[Any]], list[Any]]:
+CREATED: Final = field_of("created_at")
+
+
+def compile_order(order: str | None, table: Table = RUNS) -> Callable[[list[Any]], list[Any]]:
     """Return a function that sorts runs; ties go by creation (ascending, null last), then name."""
-    keys = order_keys(order)
+    keys = order_keys(order, table)
 
     def sort(runs: list[Any]) -> list[Any]:
         # Python's sort is stable, so sorting by the last key first gives the whole order.
@@ -491,8 +507,8 @@ def compile_order(order: str | None) -> Callable[[list[Any]], list[Any]]:
     return sort
 
 
-def tie_break(run: Document) -> tuple[bool, int, str]:
-    created = column_value(field_of("created_at"), run)
+def tie_break(run: Document) -> tuple[bool, int, Any]:
+    created = column_value(CREATED, run)
     return created is None, created or 0, run.column("name")
 
 

@@ -18,6 +18,7 @@ from mirror.sandbox.clock import instant_us
 from mirror.sandbox.ids import global_id
 
 Role = str
+REGISTRY: Final = "wandb-registry-"
 RUNNING: Final = ("running", "pending", "preempting")
 ENDED: Final = ("finished", "failed", "crashed", "killed", "preempted")
 
@@ -73,10 +74,16 @@ class Organization:
     members: dict[str, tuple[User, Role]] = field(default_factory=dict)
     org_type: str = "ORGANIZATION"
     flags: str = "{}"
+    advanced_search: bool = False
+    "Whether registry versions are searched the newer way, which can order them."
 
     @property
     def id(self) -> str:
         return global_id("Organization", self.number)
+
+    def has(self, user: User) -> bool:
+        """Tell whether somebody is a member, of the organization or of one of its teams."""
+        return user.username in self.members or any(user.username in t.members for t in self.teams)
 
 
 @dataclass(slots=True, eq=False)
@@ -150,6 +157,12 @@ class Project:
     "Answers kept for the runs (a Listings), made at the first question."
     shelf: Any = None
     "The project's artifacts (a Shelf), made at the first question."
+    allow_all_artifact_types: bool = True
+    members: dict[str, tuple[User, Role]] = field(default_factory=dict)
+    "Who has a role in a registry, by username."
+    team_members: dict[str, tuple[Entity, Role]] = field(default_factory=dict)
+    migrated_to: Project | None = None
+    "The registry that a legacy model registry leads to."
 
     def touch(self, *, members: bool = False) -> None:
         """Note a change of the project's runs."""
@@ -168,6 +181,10 @@ class Project:
     @property
     def entity_name(self) -> str:
         return self.entity.name
+
+    @property
+    def is_registry(self) -> bool:
+        return self.entity.entity_type == "organization" and self.name.startswith(REGISTRY)
 
     @property
     def path(self) -> str:
@@ -189,6 +206,9 @@ class StoredFile:
     @property
     def size_bytes(self) -> int:
         return len(self.content)
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        return self.content[start:stop]
 
     @property
     def md5(self) -> str:

@@ -212,16 +212,6 @@ def compute_hours(_project: Project, _args: Args, _ctx: Context) -> int:
     return 0
 
 
-def project_members(project: Project, _args: Args, _ctx: Context) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": user.id, "name": user.name, "username": user.username, "email": user.email,
-            "role": {"name": role},
-        }
-        for user, role in project.entity.members.values()
-    ]  # fmt: skip
-
-
 def entity_run_count(owner: Entity, args: Args, ctx: Context) -> int:
     return sum(ctx.run_count(one, args.get("filters")) for one in ctx.visible(owner.projects))
 
@@ -268,7 +258,6 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("Entity", "user"): entity_user,
     ("Entity", "organizationId"): value(lambda owner: owner.organization and owner.organization.id),
     ("Entity", "project"): lambda owner, args, ctx: ctx.project(owner.name, args.get("name")),
-    ("Entity", "projects"): lambda owner, args, ctx: projects_page(owner.projects, args, ctx),
     ("Entity", "runCount"): entity_run_count,
     ("Entity", "integrations"): lambda owner, args, ctx: ctx.page(
         "integrations", owner.integrations, args
@@ -279,9 +268,6 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ),
     ("Entity", "defaultResourceConfig"): lambda owner, args, _ctx: by_number(
         owner.resource_configs, args["id"]
-    ),
-    ("Entity", "artifactCollections"): lambda _o, args, ctx: ctx.page(
-        "artifactCollections", [], args
     ),
     ("Entity", "readOnly"): value(lambda _owner: False),
     ("Entity", "readOnlyAdmin"): value(lambda _owner: False),
@@ -310,8 +296,6 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("Project", "tags"): lambda project, args, ctx: [
         {"name": tag["name"], "colorIndex": 0} for tag in tag_counts(project, args, ctx)
     ],
-    ("Project", "members"): project_members,
-    ("Project", "teamMembers"): value(lambda _project: []),
     ("Project", "runQueue"): run_queue,
     ("Project", "launchAgents"): value(lambda _project: []),
     ("Project", "lastActive"): last_active,
@@ -323,7 +307,6 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("Project", "public"): value(lambda project: project.access in ("USER_READ", "USER_WRITE")),
     ("Project", "entityId"): value(lambda project: project.entity.number),
     ("Project", "runOutputArtifactsCount"): value(lambda _project: 0),
-    ("Project", "allowAllArtifactTypesInRegistry"): value(lambda _project: True),
     ("View", "starCount"): value(lambda _view: 0),
     ("View", "starred"): value(lambda _view: False),
     ("View", "viewCount"): value(lambda _view: 0),

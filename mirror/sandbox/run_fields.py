@@ -94,7 +94,7 @@ def like_pattern(like: str) -> str:
 def file_node(run: Run, file: StoredFile, ctx: Context) -> dict[str, Any]:
     """Return a file as an answer shows it; its URL carries a signature, for it is fetched bare."""
     path = f"/files/{run.project.entity.name}/{run.project.name}/{run.name}/{quote(file.name)}"
-    url = f"{ctx.base_url}{path}?signature={ctx.world.signature(path)}"
+    url = f"{ctx.base_url}{ctx.world.signed(path)}"
     return {
         "__typename": "File", "id": file.id, "name": file.name, "displayName": file.name,
         "url": url, "directUrl": url, "uploadUrl": url, "uploadHeaders": [],

@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from mirror.sandbox.contents import Blob
 from mirror.sandbox.objects import ENDED, Record, Run, StoredFile, User
 from mirror.sandbox.world import World
 
@@ -19,6 +20,10 @@ LINE: Final = re.compile(r"(?:(ERROR|INFO|WARN) )?(\d{4}-\d\d-\d\dT[\d:.]+Z?) (.
 
 class NotThere(Exception):
     """There is no such run or file, or the bearer may not have it."""
+
+
+class Forbidden(Exception):
+    """A URL is not signed, or no longer."""
 
 
 def find(world: World, found: re.Match[str], user: User | None, signed: bool) -> Run:
@@ -35,7 +40,7 @@ def find(world: World, found: re.Match[str], user: User | None, signed: bool) ->
 
 def is_signed(world: World, path: str) -> bool:
     parts = urlsplit(path)
-    return f"signature={world.signature(parts.path)}" in parts.query.split("&")
+    return world.is_signed(parts.path, parts.query)
 
 
 def download(world: World, path: str, user: User | None) -> StoredFile:
@@ -66,20 +71,24 @@ def upload(world: World, path: str, body: bytes, user: User | None) -> None:
     run.project.touch()
 
 
-def store(world: World, path: str, body: bytes) -> None:
-    """Keep a blob whose URL is signed. Raises NotThere."""
-    found = BLOB.fullmatch(urlsplit(path).path)
+def store(world: World, path: str, body: bytes) -> str:
+    """Keep a blob whose URL is signed, and return its MD5. Raises Forbidden."""
+    return world.artifacts.contents.put(blob_path(world, path), body, world.stamp()).md5
+
+
+def fetch(world: World, path: str) -> Blob:
+    """Return a blob whose URL is signed. Raises NotThere or Forbidden."""
+    found = world.artifacts.blob(blob_path(world, path))
+    if found is None:
+        raise NotThere
+    return found
+
+
+def blob_path(world: World, path: str) -> str:
+    found = BLOB.fullmatch(unquote(urlsplit(path).path))
     if found is None or not is_signed(world, path):
-        raise NotThere
-    world.blobs[found[1]] = StoredFile(world.number(), found[1], world.stamp(), body)
-
-
-def fetch(world: World, path: str) -> StoredFile:
-    """Return a blob whose URL is signed. Raises NotThere."""
-    found = BLOB.fullmatch(urlsplit(path).path)
-    if found is None or not is_signed(world, path) or found[1] not in world.blobs:
-        raise NotThere
-    return world.blobs[found[1]]
+        raise Forbidden
+    return found[1]
 
 
 def stream(world: World, path: str, body: bytes, user: User | None) -> dict[str, Any]:

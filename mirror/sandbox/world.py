@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from mirror.sandbox.artifact_world import ArtifactWorld
 from mirror.sandbox.clock import Clock, instant_us, stamp, stamp_of_us
 from mirror.sandbox.faults import Faults
 from mirror.sandbox.objects import (
@@ -25,7 +26,6 @@ from mirror.sandbox.objects import (
     ResourceConfig,
     Run,
     RunQueue,
-    StoredFile,
     Sweep,
     Trigger,
     User,
@@ -75,12 +75,13 @@ class World:
         self.entities: dict[str, Entity] = {}
         self.organizations: dict[str, Organization] = {}
         self.projects: dict[str, Project] = {}
-        self.blobs: dict[str, StoredFile] = {}
         self.features: dict[str, bool] = dict(FEATURES)
         self.faults = Faults(self)
+        self.artifacts = ArtifactWorld(self)
         self.requests = RequestLog()
         self.rate_limit_remaining = 1000
         self.rate_limit_reset_s = 60
+        self.url_lifetime_s = 3600
         self._secret = secrets.token_bytes(16)
         self._last_number = 100
 
@@ -103,9 +104,25 @@ class World:
         self._last_number += 1
         return self._last_number
 
-    def signature(self, path: str) -> str:
-        """Return what lets the bearer of a URL fetch it without a key."""
-        return hmac.new(self._secret, path.encode(), "sha256").hexdigest()[:32]
+    def signed(self, path: str) -> str:
+        """Return a path with what lets the bearer fetch it without a key, for `url_lifetime_s`."""
+        expires = int(self.now.timestamp()) + self.url_lifetime_s
+        return f"{path}?expires={expires}&signature={self._signature(path, expires)}"
+
+    def expire_urls(self) -> None:
+        """Let every URL signed so far be expired."""
+        self._secret = secrets.token_bytes(16)
+
+    def is_signed(self, path: str, query: str) -> bool:
+        """Tell whether a query string lets its bearer fetch a path now."""
+        given = dict(pair.partition("=")[::2] for pair in query.split("&"))
+        expires = given.get("expires", "")
+        if not expires.isdecimal() or int(expires) < self.now.timestamp():
+            return False
+        return hmac.compare_digest(given.get("signature", ""), self._signature(path, int(expires)))
+
+    def _signature(self, path: str, expires: int) -> str:
+        return hmac.new(self._secret, f"{path}\n{expires}".encode(), "sha256").hexdigest()
 
     # ------------------------------------------------------------------------- people
 
@@ -224,9 +241,20 @@ class World:
             return False
         if project.private_to is not None:
             return user.username in project.private_to
+        if project.is_registry:
+            return self._sees_registry(project, user)
         if project.access in ("USER_READ", "USER_WRITE") or user.admin:
             return True
         return user.username in project.entity.members
+
+    def _sees_registry(self, project: Project, user: User) -> bool:
+        organization = project.entity.organization
+        if user.username in project.members or user.admin:
+            return True
+        if any(user.username in team.members for team, _ in project.team_members.values()):
+            return True
+        inside = organization is not None and organization.has(user)
+        return inside and project.access != "RESTRICTED"
 
     def add_sweep(
         self,
@@ -508,16 +536,25 @@ class World:
 
 
 FEATURES: Final = {
+    "ARTIFACT_COLLECTIONS_FILTERING_SORTING": True,
+    "ARTIFACT_COLLECTION_MEMBERSHIP_FILES": True,
+    "ARTIFACT_DIGEST_ALGORITHM": True,
+    "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE": True,
+    "ARTIFACT_REGISTRY_SEARCH": True,
+    "ARTIFACT_V2_DOWNLOAD_HANDLER_SUPPORTS_ARTIFACT_ID": True,
     "AUTOMATION_ACTION_NO_OP": True,
     "AUTOMATION_ENTITY_SCOPE": True,
     "AUTOMATION_EVENT_RUN_METRIC": True,
     "AUTOMATION_EVENT_RUN_METRIC_CHANGE": True,
     "AUTOMATION_EVENT_RUN_STATE": True,
     "FILESTREAM_GZIP": True,
+    "INCLUDE_ARTIFACT_TYPES_IN_REGISTRY_CREATION": True,
     "MARK_RUN_FILES_UPLOADED": True,
+    "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP": True,
     "QUERY_AUTOMATIONS_ON_ENTITY": True,
     "SWEEPS_QUERY_FILTERING": True,
     "TOTAL_COUNT_IN_FILE_CONNECTION": True,
+    "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION": True,
 }
 
 
