@@ -1,8 +1,8 @@
 """GraphQL documents: parsed and validated once for each text, executed with graphql-core.
 
 Two schemas are built from one text. Documents are validated against the first; the second, by
-which they are executed, has an opaque leaf where `RunConnection.edges` stands, whose resolver
-completes the whole selection below it the fast way (`selection.py`).
+which they are executed, has opaque leaves where the `edges` of some connections stand, whose
+resolver completes the whole selection below them the fast way (`selection.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from graphql import (
     DocumentNode,
@@ -38,7 +38,16 @@ from graphql import (
 from mirror.sandbox.connections import Refused
 from mirror.sandbox.selection import Resolver, Selections, field_value, typename
 
-FAST = ("RunConnection", "edges")
+FAST: Final = (
+    "RunConnection",
+    "ArtifactConnection",
+    "VersionedArtifactConnection",
+    "InputArtifactConnection",
+    "ArtifactCollectionConnection",
+    "ArtifactCollectionMembershipConnection",
+    "FileConnection",
+)
+"Connections whose `edges` are completed the fast way."
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,10 @@ def schema_text() -> str:
 
 def build() -> GraphQLSchema:
     built = build_schema(schema_text())
-    node = fields_of(built, "RunEdge")["node"]
-    assert isinstance(node.type, GraphQLNonNull)
-    node.type = node.type.of_type  # so that a fault can put a null there
+    for name in ("RunEdge", "VersionedArtifactEdge"):
+        node = fields_of(built, name)["node"]
+        assert isinstance(node.type, GraphQLNonNull)
+        node.type = node.type.of_type  # so that a fault can put a null there
     return built
 
 
@@ -154,10 +164,12 @@ class Executor:
                 for name, field in kind.fields.items():
                     self._attributes[kind.name, name] = snake_case(name)
                     field.resolve = self._resolver(kind.name, name)
-        if fast:
-            edges = fields_of(self._schema, FAST[0])[FAST[1]]
-            edges.type = GraphQLNonNull(GraphQLScalarType("Edges"))
-            edges.resolve = self._edges
+        opaque = GraphQLNonNull(GraphQLScalarType("Edges"))
+        for name in FAST if fast else ():
+            edges = fields_of(self._schema, name)["edges"]
+            edges.type, edges.resolve = opaque, self._edges
+            for interface in self._schema.type_map[name].interfaces:  # type: ignore[attr-defined]
+                interface.fields["edges"].type = opaque
 
     def execute(
         self, found: Document, variables: dict[str, Any], operation: str | None, context: Any
@@ -189,5 +201,5 @@ class Executor:
             schema(), self._resolvers, self._attributes,
             info.fragments, info.variable_values, info.context,
         )  # fmt: skip
-        kind = fields_of(schema(), FAST[0])[FAST[1]].type
+        kind = fields_of(schema(), info.parent_type.name)["edges"].type
         return selections.getter(kind, list(info.field_nodes), "edges")(value.edges)

@@ -35,11 +35,16 @@ from graphql import (
 )
 from graphql.execution.values import get_argument_values, get_directive_values
 
+from mirror.sandbox.artifact_objects import Artifact, ArtifactType, Collection, Membership
 from mirror.sandbox.objects import Run, User
 
 Getter = Callable[[Any], Any]
 Resolver = Callable[[Any, dict[str, Any], Any], Any]
-CLASSES = {"Run": Run, "User": User}
+CLASSES = {
+    "Run": Run, "User": User, "Artifact": Artifact, "ArtifactType": ArtifactType,
+    "ArtifactCollectionMembership": Membership, "ArtifactSequence": Collection,
+    "ArtifactPortfolio": Collection,
+}  # fmt: skip
 PASSED_ON = frozenset({"String", "ID", "DateTime", "JSON", "JSONString", "Int64", "Duration"})
 
 
