@@ -69,6 +69,7 @@ class Answer:
     variables: dict[str, Any] = field(default_factory=dict)
     user: str | None = None
     latency_s: float = 0.0
+    trickle_s: float = 0.0
     drop: str | None = None
 
 
@@ -92,10 +93,21 @@ def files(world: World, asked: Asked) -> Answer:
     operation = "file_stream" if streaming else "files"
     with world.lock:
         user = user_of(world, asked.headers)
-        faults = world.faults.strike(operation, ())
+        fields = names_of(asked)
+        faults = world.faults.strike(operation, fields)
         answer = struck(faults) or moved(world, asked, user, streaming)
     answer.operation, answer.user = operation, user.username if user else None
+    answer.fields = fields
     return spoiled(answer, faults)
+
+
+def names_of(asked: Asked) -> frozenset[str]:
+    """Return what faults and the log may call a request for a file, besides its operation."""
+    root, *parts = asked.path.split("?")[0].strip("/").split("/")
+    if root == "files":
+        return frozenset((asked.method,)) - {"POST", "GET"}
+    kinds = ("artifacts", "by_key") if root.startswith("artifacts") else (root,)
+    return frozenset((*kinds, asked.method, *parts)) - {"GET"}
 
 
 def moved(world: World, asked: Asked, user: User | None, streaming: bool) -> Answer:
@@ -212,8 +224,11 @@ def spoiled(answer: Answer, faults: list[Fault]) -> Answer:
     """Delay, cut or drop an answer as the faults say."""
     for fault in faults:
         answer.latency_s += fault.latency_s
+        answer.trickle_s += fault.trickle_s
         if fault.truncate:
             answer.body = answer.body[: len(answer.body) // 2]
+        if fault.corrupt and answer.body:
+            answer.body = bytes((answer.body[0] ^ 1,)) + answer.body[1:]
         if fault.drop is not None:
             answer.drop = fault.drop
     return answer

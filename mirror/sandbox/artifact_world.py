@@ -287,11 +287,13 @@ class ArtifactWorld:
             return artifact
 
     def undelete(self, which: Artifact | str) -> Artifact:
-        """Bring a deleted version back, without aliases and links."""
+        """Bring a deleted version back, without links, and `latest` only if it is the newest."""
         with self._world.lock:
             artifact = self.version(which)
             artifact.state, artifact.updated_at = "COMMITTED", self._world.stamp()
-            self.join(artifact.sequence, artifact, (), index=artifact.index)
+            member = self.join(artifact.sequence, artifact, (), index=artifact.index)
+            if member is artifact.sequence.members[-1]:
+                self.give(member, ["latest"])
             return artifact
 
     def use(self, which: Artifact | str, run: Run | str, used_as: str | None = None) -> Artifact:
@@ -318,7 +320,8 @@ class ArtifactWorld:
     ) -> Membership:
         """Link a version into the portfolio "entity/project/name", made if need be.
 
-        `at` is the link time. The artifact's own `updatedAt` does not move.
+        `at` is the link time. The artifact's own `updatedAt` does not move. One that is linked
+        there already keeps its place and gets the aliases.
         """
         with self._world.lock:
             artifact = self.version(which)
@@ -328,7 +331,8 @@ class ArtifactWorld:
                 portfolio = self.add_collection(
                     target, artifact.type.name, "portfolio", created_at=at
                 )
-            return self.join(portfolio, artifact, ["latest", *aliases], at)
+            here = any(one.collection is portfolio for one in artifact.memberships)
+            return self.join(portfolio, artifact, [*([] if here else ["latest"]), *aliases], at)
 
     def unlink(self, which: Artifact | str, target: Collection | str) -> Membership:
         """Take a version out of a portfolio. Raises KeyError if it is not there."""

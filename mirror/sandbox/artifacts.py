@@ -428,6 +428,7 @@ OWN: Final[dict[tuple[str, str], Resolver]] = {
     ),
     ("Artifact", "artifactLineageDag"): lineage,
     ("ArtifactManifest", "file"): manifest_file,
+    ("ArtifactManifest", "digest"): value(lambda one: one.digest or one.artifact.digest),
     ("ArtifactCollectionMembership", "aliases"): value(alias_nodes),
     ("ArtifactCollectionMembership", "files"): lambda one, args, ctx: files(
         one.artifact, args, ctx

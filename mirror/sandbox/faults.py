@@ -38,6 +38,8 @@ class Fault:
     errors: list[dict[str, Any]] | None = None
     drop: Literal["connection", "body"] | None = None
     truncate: bool = False
+    corrupt: bool = False
+    trickle_s: float = 0.0
     poisoned: str | None = None
     empty: bool = False
     short: int | None = None
@@ -77,12 +79,18 @@ class Faults:
     def add(self, target: str = "*", *, clock_skew_s: float | None = None, **fault: Any) -> None:
         """Let requests for `target` fail: an operation's name, a field at the root or one below, "*".
 
+        Files that are fetched or put are the operation "files". What artifacts have can be meant
+        more closely: "storage" (by signed URL), "by_key" (the paths /artifacts and /artifactsV2),
+        "manifests", "artifacts" (all other files), "PUT", or the hex digest of one file.
+
         times, skip        how often (None: until `heal`), after letting `skip` requests pass
         status             that HTTP status with the error envelope; retry_after adds the header
         latency_s          wait before answering; alone, or with another fault
         errors             GraphQL errors under 200: a list of objects, or one message
         drop               "connection": close without an answer; "body": in the middle of it
-        truncate           200 with JSON cut in the middle
+        truncate           200 with JSON, or a file, cut in the middle; the length is that of the rest
+        corrupt            a file comes whole, with its first byte wrong
+        trickle_s          the body comes in pieces, over so many seconds
         poisoned           a run's name: answers holding its documents fail with `status` (500)
         empty, short       a page with no rows, or with so many, that says there are more
         stuck              an empty page whose cursor does not move

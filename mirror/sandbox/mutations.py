@@ -14,7 +14,16 @@ from typing import Any, Final
 from mirror.sandbox.connections import Refused
 from mirror.sandbox.context import Args, Context
 from mirror.sandbox.ids import parts_of
-from mirror.sandbox.objects import Agent, Project, Run, StoredFile, Sweep, View
+from mirror.sandbox.objects import (
+    Agent,
+    Entity,
+    Project,
+    Run,
+    StoredFile,
+    Sweep,
+    User,
+    View,
+)
 from mirror.sandbox.run_fields import file_node
 from mirror.sandbox.selection import Resolver
 
@@ -55,13 +64,20 @@ def writable(entity: str | None, name: str | None, ctx: Context, *, make: bool =
     if found is not None:
         return found
     known = ctx.world.entities.get(owner or "")
-    if not make or known is None or ctx.user.username not in known.members:
+    if not make or known is None or not belongs(ctx.user, known):
         raise Refused(
             404 if known is None or not make else 403, f"project {owner}/{name} not found"
         )
     if f"{owner}/{name}" in ctx.world.projects:
         raise Refused(403, "permission denied")
     return ctx.world.add_project(known.name, name or "uncategorized", user=ctx.user.username)
+
+
+def belongs(user: User, owner: Entity) -> bool:
+    """Tell whether somebody is a member of a team, or of the organization that an entity is of."""
+    if owner.entity_type == "organization" and owner.organization is not None:
+        return owner.organization.has(user)
+    return user.username in owner.members
 
 
 def run_of(identifier: str, ctx: Context) -> Run:
@@ -95,6 +111,12 @@ def upsert_model(given: Args, ctx: Context) -> Payload:
     for field in ("description", "access"):
         if given.get(field) is not None:
             setattr(project, field, given[field])
+    if given.get("allowAllArtifactTypesInRegistry") is not None:
+        project.allow_all_artifact_types = given["allowAllArtifactTypesInRegistry"]
+    for kind in given.get("artifactTypes") or ():
+        ctx.world.artifacts.add_type(project, kind["name"])
+    if inserted and project.is_registry and ctx.user is not None:
+        project.members[ctx.user.username] = (ctx.user, "admin")
     project.updated_at = ctx.world.stamp()
     return project_payload(project, inserted)
 
@@ -186,14 +208,24 @@ def delete_run(given: Args, ctx: Context) -> Payload:
     """Delete softly; a second time succeeds too."""
     run = run_of(given["id"], ctx)
     if run.deleted_at is None:
-        ctx.world.delete(run.project.path, run.name)
+        drop_run(run, given, ctx)
     return {}
 
 
+def drop_run(run: Run, given: Args, ctx: Context) -> None:
+    """Delete a run, and if it is asked for what it logged."""
+    ctx.world.delete(run.project.path, run.name)
+    for artifact in (
+        ctx.world.artifacts.outputs.get(run, ()) if given.get("deleteArtifacts") else ()
+    ):
+        if artifact.state != "DELETED":
+            ctx.world.artifacts.delete(artifact)
+
+
 def delete_runs(given: Args, ctx: Context) -> Payload:
-    project, runs = selected(given, ctx)
+    _, runs = selected(given, ctx)
     for run in runs:
-        ctx.world.delete(project.path, run.name)
+        drop_run(run, given, ctx)
     return {"errors": None}
 
 

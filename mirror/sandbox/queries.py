@@ -306,7 +306,10 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("Project", "readOnly"): value(lambda _project: False),
     ("Project", "public"): value(lambda project: project.access in ("USER_READ", "USER_WRITE")),
     ("Project", "entityId"): value(lambda project: project.entity.number),
-    ("Project", "runOutputArtifactsCount"): value(lambda _project: 0),
+    ("Project", "runOutputArtifactsCount"): lambda project, args, ctx: sum(
+        len(ctx.world.artifacts.outputs.get(run, ()))
+        for run in ctx.runs(project, args.get("filters"), "+created_at")
+    ),
     ("View", "starCount"): value(lambda _view: 0),
     ("View", "starred"): value(lambda _view: False),
     ("View", "viewCount"): value(lambda _view: 0),

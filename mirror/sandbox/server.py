@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mirror.sandbox.answers import Answer
 
 
+PIECES = 10
+
+
 class Server:
     """A world on a socket of 127.0.0.1: `with Server(world) as server: server.url`."""
 
@@ -192,7 +195,17 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(head + body[: len(body) // 2])
             self._cut()
             return
+        if answer.trickle_s and body:
+            self.wfile.write(head)
+            self._trickle(body, answer.trickle_s)
+            return
         self.wfile.write(head + body)
+
+    def _trickle(self, body: bytes, seconds: float) -> None:
+        size = max(1, len(body) // PIECES)
+        for at in range(0, len(body), size):
+            self.wfile.write(body[at : at + size])
+            time.sleep(seconds / PIECES)
 
     def _cut(self) -> None:
         """Close without a goodbye, so that the client sees the connection break."""
