@@ -8,7 +8,7 @@ resolver completes the whole selection below them the fast way (`selection.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
@@ -48,6 +48,9 @@ FAST: Final = (
     "FileConnection",
 )
 "Connections whose `edges` are completed the fast way."
+DEEP: Final = frozenset(
+    {"artifacts", "artifactCollections", "artifactMemberships", "artifactTypes"}
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,13 @@ class Document:
         return None
 
     def fields(self, name: str | None) -> frozenset[str]:
-        """Return the fields at an operation's root, and those one below that have parts or arguments."""
+        """Return the fields at an operation's root, and those one below that have parts or arguments.
+
+        The listings of artifacts are among them wherever they stand, if they have arguments.
+        """
         operation = self.operation(name)
-        if operation is None or self.node is None:
-            return frozenset()
+        if operation is None or self.node is None or self.errors:
+            return frozenset()  # fragments may go in circles
         fragments = {
             one.name.value: one
             for one in self.node.definitions
@@ -85,7 +91,8 @@ class Document:
             for field in selected(root.selection_set, fragments)
             if field.selection_set or field.arguments
         ]
-        return frozenset(field.name.value for field in [*roots, *below])
+        listings = [one for one in walked(roots, fragments) if one.name.value in DEEP]
+        return frozenset(field.name.value for field in [*roots, *below, *listings])
 
 
 def selected(
@@ -101,6 +108,17 @@ def selected(
         elif isinstance(node, FragmentSpreadNode) and node.name.value in fragments:
             found += selected(fragments[node.name.value].selection_set, fragments)
     return found
+
+
+def walked(
+    fields: Iterable[FieldNode], fragments: Mapping[str, FragmentDefinitionNode]
+) -> Iterator[FieldNode]:
+    """Yield the fields with arguments below some fields, at any depth."""
+    for one in fields:
+        if one.arguments:
+            yield one
+        if one.selection_set is not None:
+            yield from walked(selected(one.selection_set, fragments), fragments)
 
 
 @cache
