@@ -102,6 +102,8 @@ class Entity:
     available: bool = False
     default_access: str = "PRIVATE"
     photo_url: str = ""
+    xxhash_digests_enabled: bool = False
+    "Whether clients that ask for XXH128 digests may write them."
 
     @property
     def id(self) -> str:

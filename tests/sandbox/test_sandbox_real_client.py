@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from real_process import KEY, seen_by
 
 from mirror.sandbox import Server, World, generate
 
-KEY = "k" * 40
 SCRIPT = Path(__file__).with_name("real_client.py")
-
-
-def environment(url: str, folder: Path) -> dict[str, str]:
-    own = {name: str(folder) for name in ("HOME", "WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")}  # fmt: skip
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("WANDB_")}
-    return kept | own | {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_SILENT": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +43,7 @@ def seen(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     """What the script printed, once for all tests: the client takes seconds to start."""
     folder = tmp_path_factory.mktemp("wandb")
     with Server(world) as server:
-        done = subprocess.run(
-            [sys.executable, str(SCRIPT)], cwd=folder, env=environment(server.url, folder),
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+        return seen_by(SCRIPT.name, server.url, folder)
 
 
 EXPECTED = {
