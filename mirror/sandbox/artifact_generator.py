@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -57,32 +57,44 @@ class GeneratedArtifact(Artifact):
 
     def made_up(self, hexdigest: str) -> bytes | None:
         """Return the file born with this version that has a digest."""
-        for at, entry in enumerate(self.entries):
-            if entry.birth_id == self.id and hex_of(entry.digest) == hexdigest:
-                return content(self.sequence.number, at, self.index or 0)
-        return None
+        at = places(self).get(hexdigest)
+        return None if at is None else content(self.sequence.number, at, self.index or 0)
+
+
+def born(index: int, at: int) -> int:
+    """Return since which version a file is as it is: the n-th changes every (n mod 5) + 1."""
+    return index - index % (at % 5 + 1)
 
 
 @lru_cache(maxsize=KEPT)
 def made_up_entries(artifact: GeneratedArtifact) -> Sequence[Entry]:
-    """Write the entries of a version: the n-th file changes every (n mod 5) + 1 versions."""
+    """Write the entries of a version, by path."""
     sequence, index = artifact.sequence, artifact.index or 0
     found = []
     for at in range(artifact.file_total):
-        born = index - index % (at % 5 + 1)
-        body = content(sequence.number, at, born)
-        birth = sequence.logged[born] if born < len(sequence.logged) else artifact
+        since = born(index, at)
+        body = content(sequence.number, at, since)
+        birth = sequence.logged[since] if since < len(sequence.logged) else artifact
         found.append(Entry(file_name(at), md5_of(body), len(body), birth_id=birth.id))
-    return found
+    return sorted(found, key=lambda entry: entry.path)
+
+
+@lru_cache(maxsize=KEPT)
+def places(artifact: GeneratedArtifact) -> Mapping[str, int]:
+    """Return hex digest → number of the files born with a version."""
+    index, total = artifact.index or 0, artifact.file_total
+    numbers = [at for at in range(total) if born(index, at) == index]
+    number = artifact.sequence.number
+    return {hex_of(md5_of(content(number, at, index))): at for at in numbers}
 
 
 def file_name(at: int) -> str:
     return f"part-{at:05}.txt" if at % 3 else f"folder {at % 7}/größe-{at:05}.txt"
 
 
-def content(sequence: int, at: int, born: int) -> bytes:
+def content(sequence: int, at: int, since: int) -> bytes:
     """Write the file at a place, as it is since a version."""
-    return f"{sequence}/{at}/{born}\n".encode() * ((sequence + at * 7) % 9 + 1)
+    return f"{sequence}/{at}/{since}\n".encode() * ((sequence + at * 7) % 9 + 1)
 
 
 # ------------------------------------------------------------------------------- projects
@@ -149,8 +161,8 @@ def log(
         artifact.wanted_aliases.append(chance.choice(ALIASES))
     known.add(artifact)
     known.commit(artifact, at=at)
-    born = [artifact.index - artifact.index % (n % 5 + 1) for n in range(files)]  # type: ignore[operator]
-    artifact.size = sum(len(content(sequence.number, n, b)) for n, b in enumerate(born))
+    index = artifact.index or 0
+    artifact.size = sum(len(content(sequence.number, n, born(index, n))) for n in range(files))
     if runs and chance.random() < 0.2:
         known.use(artifact, chance.choice(runs), chance.choice(("input", None)))
     return artifact
