@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from real_process import KEY, seen_by
 
-from mirror.sandbox import Server, World
+from mirror.sandbox import Server, World, generate_artifacts
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,39 @@ def test_the_real_client_sees_the_artifacts_it_made(seen: dict[str, Any], name: 
 
 def test_nothing_it_printed_is_left_unsaid(seen: dict[str, Any]) -> None:
     assert seen.keys() == EXPECTED.keys()
+
+
+TROUBLE = {
+    "expired URLs": {"target": "storage", "skip": 1, "status": 403},
+    "a bad gateway twice": {"target": "artifacts", "times": 2, "status": 502},
+    "slow": {"target": "artifacts", "trickle_s": 0.3},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE.keys())
+def test_the_real_client_gets_its_files_in_spite_of_trouble(
+    tmp_path: Path, trouble: dict[str, Any]
+) -> None:
+    world = World()
+    world.add_user("alice", key=KEY, entity="alice", teams=["team"])
+    world.add_project("team", "made")
+    files = {f"{number}.txt": f"content {number}" for number in range(5)}
+    world.artifacts.log("team/made/data", "dataset", files)
+    world.fail(**trouble)
+    with Server(world) as server:
+        found = seen_by("real_downloads.py", server.url, tmp_path, "team/made/data:latest")
+    assert found == {"files": files, "listed": 1}
+    assert world.requests.count("by_key") == (5 if trouble.get("status") == 403 else 0)
+
+
+@pytest.mark.slow
+def test_the_real_client_reads_a_large_manifest_and_a_long_collection(tmp_path: Path) -> None:
+    world = World()
+    world.add_user("alice", key=KEY, entity="alice", teams=["team"])
+    generate_artifacts(world, "team/made", versions=1000, collections=1, files=300)
+    [name] = world.projects["team/made"].shelf.collections
+    with Server(world) as server:
+        found = seen_by("real_downloads.py", server.url, tmp_path, f"team/made/{name}:v77")
+    assert len(found["files"]) == 300
+    assert found["listed"] == 1000
