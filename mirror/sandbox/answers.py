@@ -29,7 +29,16 @@ from mirror.sandbox.objects import User
 from mirror.sandbox.people import PEOPLE_FIELDS, PEOPLE_MUTATIONS
 from mirror.sandbox.queries import QUERIES
 from mirror.sandbox.registries import ARTIFACT_FIELDS, REGISTRY_MUTATIONS
-from mirror.sandbox.uploads import Forbidden, NotThere, download, fetch, store, stream, upload
+from mirror.sandbox.uploads import (
+    BadDigest,
+    Forbidden,
+    NotThere,
+    download,
+    fetch,
+    store,
+    stream,
+    upload,
+)
 from mirror.sandbox.world import World
 
 RESOLVERS: Final = (
@@ -116,7 +125,8 @@ def moved(world: World, asked: Asked, user: User | None, streaming: bool) -> Ans
         if streaming:
             return answered(200, stream(world, asked.path, asked.body, user))
         if asked.method == "PUT" and asked.path.startswith("/storage/"):
-            return Answer(200, b"", {"ETag": f'"{store(world, asked.path, asked.body)}"'})
+            md5 = store(world, asked.path, asked.body, asked.headers.get("Content-MD5"))
+            return Answer(200, b"", {"ETag": f'"{md5}"'})
         if asked.method == "PUT":
             upload(world, asked.path, asked.body, user)
             return Answer(200)
@@ -125,6 +135,8 @@ def moved(world: World, asked: Asked, user: User | None, streaming: bool) -> Ans
         return failed(404, "not found")
     except Forbidden:
         return Answer(403, FORBIDDEN, {"Content-Type": "application/xml"})
+    except BadDigest:
+        return failed(400, "BadDigest")
     except Unsatisfiable:
         return failed(416, "range not satisfiable")
 

@@ -123,6 +123,8 @@ class Manifest:
     digest: str
     created_at: str
     type: str = "FULL"
+    base_id: str | None = None
+    "The version that an INCREMENTAL one adds to."
 
     @property
     def id(self) -> str:
@@ -161,8 +163,6 @@ class Artifact:
     size: int = 0
     file_count: int = 0
     manifest: Manifest | None = None
-    pending_files: dict[str, tuple[str, str]] = field(default_factory=dict)
-    "Name → (digest, storage path) of what was announced before the manifest came."
 
     @property
     def id(self) -> str:

@@ -220,8 +220,11 @@ class ArtifactWorld:
         self.add_manifest(artifact)
         return artifact
 
-    def add_manifest(self, artifact: Artifact, digest: str = "", type: str = "FULL") -> Manifest:
-        made = Manifest(self._world.number(), artifact, digest, artifact.created_at, type)
+    def add_manifest(self, artifact: Artifact, digest: str = "", **fields: Any) -> Manifest:
+        """Give an artifact a manifest in place of the one it has."""
+        if artifact.manifest is not None:
+            del self.manifests_by_id[artifact.manifest.id]
+        made = Manifest(self._world.number(), artifact, digest, artifact.created_at, **fields)
         self.manifests_by_id[made.id] = artifact.manifest = made
         return made
 

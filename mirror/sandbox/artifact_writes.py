@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mirror.sandbox.artifact_objects import Artifact, ArtifactType, Collection, Membership, shelf
+from mirror.sandbox.artifact_objects import (
+    Artifact,
+    ArtifactType,
+    Collection,
+    Manifest,
+    Membership,
+    shelf,
+)
 from mirror.sandbox.artifact_world import entries_of, storage_path
 from mirror.sandbox.artifacts import file_url, find_collection, sees, tag_node
 from mirror.sandbox.connections import Refused
@@ -130,9 +137,9 @@ def sequence_of(project: Project, name: str | None, given: Args, ctx: Context) -
 
 def create_manifest(given: Args, ctx: Context) -> Payload:
     artifact = artifact_of(given["artifactID"], ctx)
-    if artifact.manifest is not None:
-        del ctx.world.artifacts.manifests_by_id[artifact.manifest.id]
-    made = ctx.world.artifacts.add_manifest(artifact, given["digest"], given["type"])
+    made = ctx.world.artifacts.add_manifest(
+        artifact, given["digest"], type=given["type"], base_id=given.get("baseArtifactID")
+    )
     return {"artifactManifest": made}
 
 
@@ -155,7 +162,6 @@ def announced(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
     digest = spec.get("digest") or spec["md5"]
     birth = known.birth(artifact, spec["name"], digest)
     path = storage_path(birth, digest)
-    artifact.pending_files[spec["name"]] = (digest, path)
     parts = spec.get("uploadPartsInput")
     url = None if birth is not artifact else file_url(path, ctx)
     return {
@@ -207,15 +213,28 @@ def commit(given: Args, ctx: Context) -> Payload:
     """Commit a version: its manifest, which has been put by now, says what is in it."""
     artifact = artifact_of(given["artifactID"], ctx)
     if artifact.state == "PENDING":
-        blob = artifact.manifest and ctx.world.artifacts.contents.get(artifact.manifest.path)
-        if blob:
-            try:
-                ctx.world.artifacts.fill(artifact, entries_of(blob.read()))
-            except (ValueError, KeyError, TypeError) as error:
-                raise Refused(400, "artifact manifest cannot be read") from error
+        if artifact.manifest is not None:
+            read_manifest(artifact, artifact.manifest, ctx)
         ctx.world.artifacts.commit(artifact)
-        artifact.pending_files.clear()
     return {"artifact": artifact}
+
+
+def read_manifest(artifact: Artifact, manifest: Manifest, ctx: Context) -> None:
+    """Take the entries of the manifest that was put; an incremental one adds to those of its base."""
+    contents = ctx.world.artifacts.contents
+    blob = contents.get(manifest.path)
+    if blob is None:
+        return
+    try:
+        entries = entries_of(blob.read())
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(400, "artifact manifest cannot be read") from error
+    base = ctx.world.artifacts.by_id.get(manifest.base_id or "")
+    if manifest.type == "INCREMENTAL" and base is not None:
+        own = {entry.path for entry in entries}
+        entries += [entry for entry in base.entries if entry.path not in own]
+        contents.remove(manifest.path)  # from now on it is written from the entries
+    ctx.world.artifacts.fill(artifact, sorted(entries, key=lambda entry: entry.path))
 
 
 # ------------------------------------------------------------------------------- using, editing

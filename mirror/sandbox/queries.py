@@ -52,6 +52,16 @@ def organization(_root: Any, args: Args, ctx: Context) -> Organization | None:
     return found.get(args.get("name") or "") or by_id
 
 
+def all_organizations(_root: Any, args: Args, ctx: Context) -> Page:
+    """List the organizations the user belongs to, or look some of them up."""
+    found = [o for o in ctx.world.organizations.values() if ctx.user and o.has(ctx.user)]
+    if args.get("query"):
+        found = [o for o in found if args["query"].lower() in o.name.lower()]
+    if args.get("ids"):
+        found = [o for o in found if o.id in args["ids"]]
+    return ctx.page("organizations", found, args)
+
+
 def project(_root: Any, args: Args, ctx: Context) -> Project | None:
     return ctx.project(args.get("entityName"), args.get("name"))
 
@@ -102,7 +112,7 @@ def organization_members(owner: Organization, _args: Args, _ctx: Context) -> lis
 
 
 def organizations(user: User, _args: Args, ctx: Context) -> list[Organization]:
-    return [o for o in ctx.world.organizations.values() if user.username in o.members]
+    return [o for o in ctx.world.organizations.values() if o.has(user)]
 
 
 def api_keys(user: User, args: Args, ctx: Context) -> Page | None:
@@ -241,6 +251,7 @@ QUERIES: Final[dict[tuple[str, str], Resolver]] = RUN_FIELDS | {
     ("Query", "users"): users,
     ("Query", "entity"): entity,
     ("Query", "organization"): organization,
+    ("Query", "organizations"): all_organizations,
     ("Query", "project"): project,
     ("Query", "model"): project,
     ("Query", "models"): models,

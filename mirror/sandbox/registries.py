@@ -77,6 +77,12 @@ def organization_collections(found: Organization, args: Args, ctx: Context) -> P
     return entity_collections(found.org_entity, args, ctx)
 
 
+def organization_projects(found: Organization, args: Args, ctx: Context) -> Page:
+    if found.org_entity is None:
+        return ctx.page("projects", [], args)
+    return projects(found.org_entity, args, ctx)
+
+
 def advanced_features(found: Organization, _args: Args, _ctx: Context) -> dict[str, Any]:
     return {"advancedSearch": found.advanced_search}
 
@@ -173,6 +179,7 @@ ARTIFACT_FIELDS: Final[dict[tuple[str, str], Resolver]] = with_features(
         ("Entity", "artifactMemberships"): entity_memberships,
         ("Organization", "artifactCollections"): organization_collections,
         ("Organization", "advancedRegistryFeatures"): advanced_features,
+        ("Organization", "projects"): organization_projects,
         ("Project", "allowAllArtifactTypesInRegistry"): lambda project, _args, _ctx: (
             project.allow_all_artifact_types
         ),

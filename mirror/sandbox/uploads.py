@@ -8,7 +8,7 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from mirror.sandbox.contents import Blob
+from mirror.sandbox.contents import Blob, md5_of
 from mirror.sandbox.objects import ENDED, Record, Run, StoredFile, User
 from mirror.sandbox.world import World
 
@@ -24,6 +24,10 @@ class NotThere(Exception):
 
 class Forbidden(Exception):
     """A URL is not signed, or no longer."""
+
+
+class BadDigest(Exception):
+    """A body is not what its Content-MD5 says."""
 
 
 def find(world: World, found: re.Match[str], user: User | None, signed: bool) -> Run:
@@ -71,9 +75,12 @@ def upload(world: World, path: str, body: bytes, user: User | None) -> None:
     run.project.touch()
 
 
-def store(world: World, path: str, body: bytes) -> str:
-    """Keep a blob whose URL is signed, and return its MD5. Raises Forbidden."""
-    return world.artifacts.contents.put(blob_path(world, path), body, world.stamp()).md5
+def store(world: World, path: str, body: bytes, md5: str | None) -> str:
+    """Keep a blob whose URL is signed, and return its MD5. Raises Forbidden or BadDigest."""
+    where = blob_path(world, path)
+    if md5 is not None and md5 != md5_of(body):
+        raise BadDigest
+    return world.artifacts.contents.put(where, body, world.stamp()).md5
 
 
 def fetch(world: World, path: str) -> Blob:
