@@ -115,8 +115,9 @@ def names_of(asked: Asked) -> frozenset[str]:
     root, *parts = asked.path.split("?")[0].strip("/").split("/")
     if root == "files":
         return frozenset((asked.method,)) - {"POST", "GET"}
-    kinds = ("artifacts", "by_key") if root.startswith("artifacts") else (root,)
-    return frozenset((*kinds, asked.method, *parts)) - {"GET"}
+    way = "storage" if root == "storage" else "by_key"
+    kind = "manifests" if "manifests" in parts[:1] else "artifact_files"
+    return frozenset((way, kind, asked.method, *parts[2:])) - {"GET"}
 
 
 def moved(world: World, asked: Asked, user: User | None, streaming: bool) -> Answer:

@@ -47,6 +47,8 @@ class ArtifactWorld:
         self.manifests_by_id: dict[str, Manifest] = {}
         self.outputs: dict[Run, list[Artifact]] = {}
         self.inputs: dict[Run, list[Artifact]] = {}
+        self.counts_memberships = True
+        "Whether listings of memberships say how many there are."
         self.redirects = False
         "Whether the paths under /artifacts and /artifactsV2 send on to a signed URL."
 

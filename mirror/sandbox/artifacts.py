@@ -429,6 +429,9 @@ OWN: Final[dict[tuple[str, str], Resolver]] = {
     ("Artifact", "artifactLineageDag"): lineage,
     ("ArtifactManifest", "file"): manifest_file,
     ("ArtifactManifest", "digest"): value(lambda one: one.digest or one.artifact.digest),
+    ("ArtifactCollectionMembershipConnection", "totalCount"): lambda page, _args, ctx: (
+        page.total_count if ctx.world.artifacts.counts_memberships else None
+    ),
     ("ArtifactCollectionMembership", "aliases"): value(alias_nodes),
     ("ArtifactCollectionMembership", "files"): lambda one, args, ctx: files(
         one.artifact, args, ctx

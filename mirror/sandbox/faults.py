@@ -81,7 +81,7 @@ class Faults:
 
         Files that are fetched or put are the operation "files". What artifacts have can be meant
         more closely: "storage" (by signed URL), "by_key" (the paths /artifacts and /artifactsV2),
-        "manifests", "artifacts" (all other files), "PUT", or the hex digest of one file.
+        "manifests", "artifact_files" (all other files), "PUT", or the hex digest of one file.
 
         times, skip        how often (None: until `heal`), after letting `skip` requests pass
         status             that HTTP status with the error envelope; retry_after adds the header

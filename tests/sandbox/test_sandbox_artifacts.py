@@ -253,6 +253,37 @@ def test_a_version_that_comes_between_two_pages_shifts_the_second(world: World, 
     assert [one["versionIndex"] for one in rows(first) + rows(second)] == [2, 1, 1, 0]
 
 
+TROUBLE = [
+    ({"empty": True, "times": 1}, [[], [2, 1, 0]]),
+    ({"short": 1, "times": 1}, [[2], [1, 0]]),
+    ({"null_nodes": 1, "times": 1}, [[None, 1, 0]]),
+    ({"stuck": True, "times": 1}, [[], [2, 1, 0]]),
+]
+
+
+@pytest.mark.parametrize(("trouble", "pages"), TROUBLE)
+def test_pages_of_artifacts_can_be_in_trouble(
+    world: World, ask: Ask, trouble: Any, pages: Any
+) -> None:
+    world.fail("artifacts", **trouble)
+    field = "artifacts(first: 9, after: $after) { edges { node { versionIndex } } pageInfo { endCursor hasNextPage } }"
+    found, after = [], None
+    while True:
+        page = collection(ask, field, after=after)["artifacts"]
+        found.append([node and node["versionIndex"] for node in rows(page)])
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            assert found == pages
+            return
+
+
+def test_memberships_may_go_uncounted(world: World, ask: Ask) -> None:
+    field = "artifactMemberships { totalCount }"
+    assert collection(ask, field)["artifactMemberships"] == {"totalCount": 3}
+    world.artifacts.counts_memberships = False
+    assert collection(ask, field)["artifactMemberships"] == {"totalCount": None}
+
+
 def test_a_deleted_collection_takes_its_versions_along(world: World, ask: Ask) -> None:
     world.artifacts.link(f"{DATA}:v0", f"{REGISTRY}/good")
     world.artifacts.delete_collection(f"{REGISTRY}/good")
@@ -520,7 +551,7 @@ def test_downloads_fail_on_order(world: World, ask: Ask) -> None:
     world.fail("manifests", status=503, times=1)
     assert httpx.get(url).status_code == 200
     assert httpx.get(found["url"]).status_code == 503
-    world.fail("artifacts", truncate=True, times=1)
+    world.fail("artifact_files", truncate=True, times=1)
     assert httpx.get(url).text == "hel"
     world.fail(hashlib.md5(b"hello 2").hexdigest(), corrupt=True, times=1)
     assert httpx.get(found["files"]["same.txt"]["directUrl"]).text == "same"

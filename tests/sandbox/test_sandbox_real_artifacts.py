@@ -132,8 +132,8 @@ def test_nothing_it_printed_is_left_unsaid(seen: dict[str, Any]) -> None:
 
 TROUBLE = {
     "expired URLs": {"target": "storage", "skip": 1, "status": 403},
-    "a bad gateway twice": {"target": "artifacts", "times": 2, "status": 502},
-    "slow": {"target": "artifacts", "trickle_s": 0.3},
+    "a bad gateway twice": {"target": "artifact_files", "times": 2, "status": 502},
+    "slow": {"target": "artifact_files", "trickle_s": 0.3},
 }
 
 
