@@ -154,8 +154,30 @@ def change() -> dict[str, Any]:
     wandb.Api().artifact("team/made/renamed:latest").delete(delete_aliases=True)
     seen["left"] = [one.name for one in wandb.Api().artifacts("dataset", "team/made/renamed")]
     seen["latest"] = wandb.Api().artifact("team/made/renamed:latest").version
+    seen |= rename_types()
     wandb.Api().artifact_collection("model", "team/shelf/nets").delete()
     seen["unlinked"] = wandb.Api().artifact("team/made/net:v0").linked_artifacts
+    return seen
+
+
+def rename_types() -> dict[str, Any]:
+    """Another type for a collection, an alias taken away, a sequence deleted."""
+    api = wandb.Api()
+    far = api.artifact_collection("dataset", "team/made/far")
+    far.type = "pointer"
+    far.save()
+    version = wandb.Api().artifact("team/made/renamed:v1")
+    version.aliases.remove("prod")
+    version.save()
+    project = wandb.Api().project("made", entity="team")
+    seen = {
+        "type": api.artifact_type("pointer", "team/made").name,
+        "retyped": [[one.name, one.type] for one in project.collections(order="name")],
+        "chosen": [one.name for one in project.collections(filters={"tag": "t2"})],
+        "without_alias": wandb.Api().artifact("team/made/renamed:v1").aliases,
+    }
+    wandb.Api().artifact_collection("pointer", "team/made/far").delete()
+    seen["deleted_collection"] = api.artifact_collection_exists("team/made/far", "pointer")
     return seen
 
 
@@ -179,6 +201,7 @@ def registries() -> dict[str, Any]:
     made.add_members(api.user("bob"), api.team("team"))
     made.update_member(api.user("bob"), "admin")
     members = sorted([one.kind.value, one.team.name if one.kind.value == "Entity" else one.user.username, one.role] for one in members_of(made))  # fmt: skip
+    made.update_member(api.team("team"), "member")
     made.remove_members(api.user("bob"))
     made.description, made.name = "renamed now", "nets"
     made.save()
@@ -188,7 +211,7 @@ def registries() -> dict[str, Any]:
         "refused": fails_with(lambda: data.link("wandb-registry-nets/other")),
         "twice": fails_with(lambda: api.create_registry("all", visibility="organization", organization="acme")),
         "members": members,
-        "members_left": len(made.members()),
+        "members_left": [one.role for one in members_of(made)],
         "registries": sorted([one.name, one.visibility, one.allow_all_artifact_types, list(one.artifact_types)] for one in found.registries("acme")),
         "registry": [found.registry("nets", "acme").description, found.registry("nets").full_name],
         "by_name": names(found.registries("acme", filter={"name": "all"})),
@@ -201,6 +224,7 @@ def registries() -> dict[str, Any]:
         "no_order": fails_with(lambda: list(found.registries("acme").versions(order="created_at"))),
         "bad_field": fails_with(lambda: list(found.registries("acme").versions(filter={"nonsense": 1}))),
         "resolved": found.artifact("wandb-registry-all/sets:prod").source_version,
+        "link_gone": unlinked(found),
         "no_organization": fails_with(lambda: list(found.registries("nobody"))),
         "deleted": [found.registry("all", "acme").delete(), names(wandb.Api().registries("acme"))],
         "after": found.artifact("team/made/renamed:v1").linked_artifacts,
@@ -209,6 +233,14 @@ def registries() -> dict[str, Any]:
 
 def members_of(registry: Registry) -> list[Any]:
     return registry.members()
+
+
+def unlinked(api: wandb.Api) -> list[str]:
+    """Unlink the newest of a collection and return what is left."""
+    api.artifact("wandb-registry-all/sets:latest").unlink()
+    return qualified(
+        wandb.Api().registries("acme").versions(filter={"metadata.k": {"$exists": True}})
+    )
 
 
 def names(found: Iterable[Any]) -> list[str]:

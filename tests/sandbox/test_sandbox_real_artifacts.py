@@ -85,6 +85,11 @@ EXPECTED = {
     "aliased": "CommError",
     "left": ["renamed:v1", "renamed:v0"],
     "latest": "v1",
+    "type": "pointer",
+    "retyped": [["far", "pointer"], ["net", "model"], ["renamed", "dataset"]],
+    "chosen": ["renamed"],
+    "without_alias": ["latest"],
+    "deleted_collection": False,
     "unlinked": [],
     "linked": [
         "acme-org/wandb-registry-models/nets:v0",
@@ -95,7 +100,7 @@ EXPECTED = {
     "refused": "CommError",
     "twice": "ValueError",
     "members": [["Entity", "team", "viewer"], ["User", "alice", "admin"], ["User", "bob", "admin"]],
-    "members_left": 2,
+    "members_left": ["admin", "member"],
     "registries": [
         ["all", "organization", True, ["dataset"]],
         ["nets", "restricted", False, ["model"]],
@@ -115,6 +120,7 @@ EXPECTED = {
     "no_order": "UnsupportedError",
     "bad_field": "ValidationError",
     "resolved": "v1",
+    "link_gone": ["acme-org/wandb-registry-all/sets:v0"],
     "no_organization": "ValueError",
     "deleted": [None, ["nets"]],
     "after": [],
