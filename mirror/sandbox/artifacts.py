@@ -454,6 +454,10 @@ NEWER: Final = {
     ("Project", "artifactCollectionMembership"): "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
 }
 "Fields that a server without the feature does not know."
+ASSUMED: Final = frozenset(
+    {"ARTIFACT_COLLECTION_MEMBERSHIP_FILES", "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP"}
+)
+"Features that clients take for granted by now: a world without a word on them has them."
 NEWER_ARGUMENTS: Final = {
     ("ArtifactType", "artifactCollections"): ("filters", "order"),
     ("Project", "artifactCollections"): ("filters", "order"),
@@ -473,7 +477,7 @@ def with_features(fields: dict[tuple[str, str], Resolver]) -> dict[tuple[str, st
 
 def newer(resolve: Resolver | None, kind: str, name: str, feature: str) -> Resolver:
     def checked(found: Any, args: Args, ctx: Context) -> Any:
-        if not ctx.world.features.get(feature):
+        if not ctx.world.features.get(feature, feature in ASSUMED):
             raise Refused(400, f'Cannot query field "{name}" on type "{kind}".')
         return resolve(found, args, ctx) if resolve is not None else plain(found, name)
 
