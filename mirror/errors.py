@@ -41,9 +41,12 @@ __all__ = [
     "AuthenticationError",
     "CommError",
     "ConfigError",
+    "ContentError",
+    "DigestMismatch",
     "Forbidden",
     "GraphQLError",
     "MirrorError",
+    "NoRoom",
     "NotFound",
     "NotMirrored",
     "OfflineError",
@@ -61,6 +64,7 @@ __all__ = [
     "TooLarge",
     "Unauthorized",
     "Unreachable",
+    "UnsafeName",
     "UnsupportedError",
     "UsageError",
 ]
@@ -243,6 +247,37 @@ class AuthenticationError(CommError):
 
 class RunNotFoundError(MirrorError, ValueError):
     """The project has no run of that name."""
+
+
+class ContentError(MirrorError):
+    """The contents of a file cannot be fetched, kept or put where they were wanted."""
+
+
+class DigestMismatch(ContentError):
+    """The bytes that came are not those that the digest names; they were thrown away."""
+
+    def __init__(self, what: str, *, expected: str, found: str) -> None:
+        self.what = what
+        self.expected = expected
+        self.found = found
+        super().__init__(
+            f"{what}: what came is {found}, {expected} was expected; nothing was kept: try again, and "
+            "if it stays so, the file is damaged on the server"
+        )
+
+
+class UnsafeName(ContentError, ValueError):
+    """A name from the server names no file below the folder, or none that can be told apart there."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        shown = name if len(name) <= 100 else f"{name[:97]}..."
+        super().__init__(f"{shown!r} cannot be a file of the download folder: {problem}")
+
+
+class NoRoom(ContentError):
+    """The disk is full, or a file may not become so large; what was written of it was removed."""
 
 
 class StoreError(MirrorError):

@@ -28,8 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {"plan", "reads", "query", "store"},
     "indexes": {"plan", "reads", "explain", "query", "store"},
     "remote": set(),
+    "blobs": {"remote"},
     "sync": {"remote", "ingest", "store"},
     "api": {
+        "blobs",
         "reads",
         "explain",
         "indexes",

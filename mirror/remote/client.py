@@ -105,6 +105,7 @@ class Client:
         self._without: frozenset[str] = frozenset()
         self._page_limits = PageLimits()
         self._timeout_s = timeout_s
+        self._pace_all = max_rps is not None
         loopback = _is_loopback(self.base_url)
         self._budget = budget or _budget(max_rps, loopback, sleep)
         self._http = _opened(
@@ -207,10 +208,26 @@ class Client:
         )
         return self._retrying(name or "query", body, tries, _is_mutation(document), timeout_s)
 
-    def stream(self, url: str, **options: Any) -> Any:
-        """Open a GET of an address (`mirror.remote.downloads`); a context with the response."""
-        self._budget.acquire()
-        return self._http.stream("GET", url, follow_redirects=True, **options)
+    @contextmanager
+    def stream(self, url: str, **options: Any) -> Iterator[httpx.Response]:
+        """Yield the response to a GET of an address, its body unread (`mirror.remote.downloads`).
+
+        Paced like any request where it goes to the API's own host; to other hosts, which W&B's rate
+        limit does not count, only by `max_rps` if that was given. Raises what httpx raises.
+        """
+        if self._pace_all or self.is_own(url):
+            self._budget.acquire()
+        with self._lock:
+            self.stats.requests += 1
+        with (
+            self._turns,
+            self._http.stream("GET", url, follow_redirects=True, **options) as response,
+        ):
+            yield response
+
+    def is_own(self, url: str) -> bool:
+        """Whether an address is of the API's own host, over the same protocol: it may see the key."""
+        return _origin(url) == _origin(self.base_url)
 
     # -------------------------------------------------------------- pace, send, classify, retry
 
@@ -487,6 +504,15 @@ def _host(base_url: str) -> str:
         return urlsplit(base_url).netloc.rpartition("@")[2] or base_url
     except ValueError:
         return repr(base_url)
+
+
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return parts.scheme, parts.hostname or "", port
 
 
 def _is_loopback(base_url: str) -> bool:

@@ -1,0 +1,548 @@
+"""Put the entries of a manifest below a folder: what is here is placed, the rest is fetched first.
+
+A file that is in place, or whose contents are in the store, costs no request. The rest is fetched in
+parallel and goes on where it broke off; an address that has expired is asked for again once, with all
+those that are still to be fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from io import FileIO
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from mirror.blobs.digests import digest_of, raw_digest, sealed
+from mirror.blobs.place import full_disk_told, new_file
+from mirror.blobs.store import BlobStore, Ended, Part
+from mirror.blobs.targets import Targets
+from mirror.errors import (
+    ContentError,
+    DigestMismatch,
+    NotFound,
+    RateLimited,
+    RemoteError,
+    Unreachable,
+)
+from mirror.remote.client import Client
+from mirror.remote.downloads import Stopped, fetch
+
+__all__ = ["BATCH", "THREADS", "Downloaded", "Entry", "Progress", "Skipped", "download_entries"]
+
+THREADS: Final = 8
+BATCH: Final = 5000
+"""Entries whose addresses are asked for at once, as the real client does."""
+
+TRIES: Final = 4
+"""Tries in a row of one file that bring no byte of it."""
+
+TRIES_IN_ALL: Final = 100
+WAIT_MAX_S: Final = 60.0
+BACKOFF_S: Final = 0.25
+EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
+"""What object stores answer for an address whose time is over; the API answers 404 for a wrong one."""
+
+SMALL_BYTES: Final = 1 << 20
+"""Files up to this size are copied faster in a row than by threads."""
+
+Urls = Callable[[Sequence["Entry"]], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of an artifact's manifest. `digest` is base64; of a reference (`ref`) it is an ETag."""
+
+    path: str
+    digest: str
+    size: int | None
+    ref: str | None = None
+    birth_artifact_id: str | None = None
+    extra: Mapping[str, Any] | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """What `digest` was made with: "md5", or what the manifest says (`extra.alg`)."""
+        named = (self.extra or {}).get("alg")
+        return named.lower() if isinstance(named, str) else "md5"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An entry that was not put into the folder, and why."""
+
+    entry: Entry
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a download is; `bytes_total` counts what the manifest says of the files to fetch."""
+
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+
+
+@dataclass(slots=True)
+class Downloaded:
+    """What a download did: files put or found in place, files and bytes that were fetched for it."""
+
+    files: int = 0
+    fetched: int = 0
+    fetched_bytes: int = 0
+    references: list[Entry] = field(default_factory=list)
+    """References, which were not asked for."""
+
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def download_entries(
+    blobs: BlobStore,
+    entries: Iterable[Entry],
+    root: str | Path,
+    *,
+    urls: Urls,
+    client: Client | Callable[[], Client],
+    threads: int = THREADS,
+    on_progress: Callable[[Progress], object] | None = None,
+    skip_cache: bool = False,
+    references: bool = False,
+    allow_missing_references: bool = False,
+    fallback: Callable[[Entry], str] | None = None,
+) -> Downloaded:
+    """Make the files of `entries` below `root`, each whole or not at all.
+
+    Args:
+        urls: gives the addresses of entries by path; called for those that are not here only, and once
+            more for what expired. client: a Client, or what opens it when it is needed.
+        skip_cache: use and keep nothing in the store. references: fetch entries with a `ref` too
+            (http, https and file). allow_missing_references: leave out those that cannot be fetched.
+        fallback: gives an address below the API, where the key is shown, for an entry whose signed
+            address failed twice.
+
+    A file that is there with other contents is replaced; other files of the folder stay. All names are
+    judged before anything is fetched.
+
+    Raises:
+        UnsafeName: a name leads out of the folder, or two are the same file there.
+        DigestMismatch, NoRoom, ContentError, RemoteError: what is whole stays, the rest can be gone on
+            with by the same call.
+        FileNotFoundError: a reference leads to nothing.
+    """
+    work = _Work(blobs, urls, client, on_progress, skip_cache, fallback)
+    found = work.sorted(entries, Path(root))
+    work.result.references = [] if references else [entry for entry, _ in found.references]
+    with full_disk_told(str(root)):
+        work.place_all(found.here, threads)
+    if found.missing:
+        work.fetch_all(found.missing, threads)
+    if references:
+        work.fetch_references(found.references, allow_missing_references)
+    return work.result
+
+
+Wanted = tuple[Entry, Path]
+
+
+@dataclass(slots=True)
+class _Sorted:
+    here: list[Wanted] = field(default_factory=list)
+    missing: list[Wanted] = field(default_factory=list)
+    references: list[Wanted] = field(default_factory=list)
+
+
+class _Work:
+    """One download: what it uses, how far it is, and the wish to end."""
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        urls: Urls,
+        client: Client | Callable[[], Client],
+        on_progress: Callable[[Progress], object] | None,
+        skip_cache: bool,
+        fallback: Callable[[Entry], str] | None,
+    ) -> None:
+        self.blobs = blobs
+        self.urls = urls
+        self.fallback = fallback
+        self.result = Downloaded()
+        self.stop = threading.Event()
+        self._client = client
+        self._on_progress = on_progress
+        self._skip_cache = skip_cache
+        self._lock = threading.Lock()
+        self._files_total = self._bytes = self._bytes_total = 0
+
+    @property
+    def client(self) -> Client:
+        """The client, opened when it is first needed."""
+        with self._lock:
+            if not isinstance(self._client, Client):
+                self._client = self._client()
+            return self._client
+
+    # -------------------------------------------------------------- what is here
+
+    def sorted(self, entries: Iterable[Entry], root: Path) -> _Sorted:
+        """Judge all names, then say what is here. Files that are in place are done."""
+        with full_disk_told(str(root)):
+            wanted = list(self._named(entries, Targets(root)))
+        found = _Sorted()
+        for entry, target in wanted:
+            if entry.ref is not None:
+                found.references.append((entry, target))
+            elif _in_place(entry, target):
+                self.result.files += 1
+            elif not self._skip_cache and self.blobs.has(
+                entry.digest, entry.size, algorithm=entry.algorithm
+            ):
+                found.here.append((entry, target))
+            else:
+                found.missing.append((entry, target))
+        self._files_total = self.result.files + len(found.here) + len(found.missing)
+        self._bytes_total = sum(entry.size or 0 for entry in _once(found.missing))
+        return found
+
+    def _named(self, entries: Iterable[Entry], targets: Targets) -> Iterator[Wanted]:
+        for entry in entries:
+            try:
+                yield entry, targets.take(entry.path)
+            except NotADirectoryError:
+                reason = "a file has the name of a folder that it has to be in"
+                self.result.skipped.append(Skipped(entry, reason))
+
+    def place_all(self, wanted: Sequence[Wanted], threads: int) -> None:
+        """Put files whose contents are in the store; what was evicted meanwhile is fetched."""
+        large = [each for each in wanted if (each[0].size or 0) > SMALL_BYTES]
+        for entry, target in wanted:
+            if (entry.size or 0) <= SMALL_BYTES:
+                self._put(entry, target)
+        if large:
+            self._in_threads(large, lambda each: self._put(*each), threads)
+
+    def _put(self, entry: Entry, target: Path) -> None:
+        try:
+            self.blobs.place(entry.digest, target, algorithm=entry.algorithm)
+        except FileNotFoundError:
+            self.fetch_all([(entry, target)], 1)
+        except IsADirectoryError:
+            self._skip(entry)
+        else:
+            self._done()
+
+    def _skip(self, entry: Entry) -> None:
+        with self._lock:
+            self.result.skipped.append(Skipped(entry, "a folder has its name"))
+
+    def _done(self) -> None:
+        with self._lock:
+            self.result.files += 1
+        self._tell(0)
+
+    def _tell(self, count: int) -> None:
+        with self._lock:
+            self._bytes += count
+            state = Progress(self.result.files, self._files_total, self._bytes, self._bytes_total)
+        if self._on_progress is not None:
+            self._on_progress(state)
+
+    # -------------------------------------------------------------- what is not
+
+    def fetch_all(self, wanted: Sequence[Wanted], threads: int) -> None:
+        """Fetch contents that are not here, each digest once, and put the files."""
+        groups: dict[tuple[str, str, int | None], list[Wanted]] = {}
+        for entry, target in wanted:
+            groups.setdefault(_key(entry), []).append((entry, target))
+        todo = list(groups.values())
+        for start in range(0, len(todo), BATCH):
+            batch = todo[start : start + BATCH]
+            addresses = _Addresses(self.urls, [group[0][0] for group in batch])
+            self._in_threads(batch, partial(self._fetch_group, addresses), threads)
+
+    def _in_threads(self, items: Sequence[Any], do: Callable[[Any], object], threads: int) -> None:
+        """Do it to all; the first failure ends the rest and is raised."""
+        if len(items) == 1:
+            do(items[0])
+            return
+        workers = min(threads, len(items))
+        with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="download") as pool:
+            futures: list[Future[object]] = [pool.submit(do, item) for item in items]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                failed = [error for each in done if (error := each.exception())]
+            finally:  # also when interrupted
+                if not all(each.done() for each in futures):
+                    self.stop.set()
+                    pool.shutdown(wait=False, cancel_futures=True)
+        if failed:
+            raise next(
+                (each for each in failed if not isinstance(each, Stopped | Ended)), failed[0]
+            )
+
+    def _fetch_group(self, addresses: _Addresses, group: Sequence[Wanted]) -> None:
+        entry = group[0][0]
+        if self._skip_cache or not self.blobs.fits(entry.size):
+            for each, target in group:
+                self._fetch_to(each, target, addresses)
+        else:
+            self._fetch_kept(entry, addresses)
+            for each, target in group:
+                self._put(each, target)
+        addresses.done(entry)
+
+    def _fetch_kept(self, entry: Entry, addresses: _Addresses) -> None:
+        store = self.blobs.gathering(
+            entry.digest, entry.size, algorithm=entry.algorithm, stop=self.stop
+        )
+        with store as part:
+            if part is None:  # another process was faster
+                self._tell(entry.size or 0)
+                return
+            self._fill(entry, part, addresses)
+            self.blobs.keep(part)
+
+    def _fetch_to(self, entry: Entry, target: Path, addresses: _Addresses) -> None:
+        """Fetch straight into the folder; nothing is kept in the store."""
+        try:
+            with full_disk_told(str(target)), new_file(target) as file:
+                self._fill(entry, Part(file, entry.digest, entry.size, entry.algorithm), addresses)
+        except IsADirectoryError:
+            self._skip(entry)
+        else:
+            self._done()
+
+    def _fill(self, entry: Entry, part: Part, addresses: _Addresses) -> None:
+        """Fetch until a part is whole and right; wrong bytes are fetched once more from the start."""
+        sink = _Counted(part, self._tell)
+        if part.length:
+            self._tell(part.length)
+        for again in (False, True):
+            resumed = part.length > 0
+            self._fetch_whole(entry, sink, addresses)
+            try:
+                part.check(f"{entry.path!r}")
+            except DigestMismatch:
+                if again or not resumed:
+                    raise
+            else:
+                break
+        with self._lock:
+            self.result.fetched += 1
+            self.result.fetched_bytes += sink.fetched
+
+    def _fetch_whole(self, entry: Entry, sink: _Counted, addresses: _Addresses) -> None:
+        renewed = failures = 0
+        for _ in range(TRIES_IN_ALL):
+            if entry.size is not None and sink.length == entry.size and sink.length:
+                return
+            before = sink.length
+            url = addresses.of(entry)
+            try:
+                fetch(self.client, url, sink, stop=self.stop)
+                if entry.size is None or sink.length >= entry.size:
+                    return
+                raise Unreachable(
+                    f"{entry.path!r}: {sink.length:,} of {entry.size:,} bytes came, then the download ended"
+                )
+            except RemoteError as error:
+                if error.status in EXPIRED:
+                    renewed += 1
+                    self._renew(entry, url, renewed, addresses, error)
+                    continue
+                failures = 0 if sink.length > before else failures + 1
+                if failures >= TRIES:
+                    raise
+                self._pause(error, failures)
+        raise Unreachable(f"{entry.path!r}: the download broke {TRIES_IN_ALL} times: run it again to go on")  # fmt: skip
+
+    def _renew(
+        self, entry: Entry, url: str, times: int, addresses: _Addresses, error: RemoteError
+    ) -> None:
+        """Ask for a new address once, then use the one below the API, then give up."""
+        if times == 1:
+            addresses.renew(entry, url)
+        elif times == 2 and self.fallback is not None:
+            addresses.use(entry, self.fallback(entry))
+        else:
+            raise type(error)(f"{entry.path!r}: {error}", status=error.status) from error
+
+    def _pause(self, error: RemoteError, failures: int) -> None:
+        seconds = BACKOFF_S * 2.0**failures * random.uniform(0.75, 1.25)
+        if isinstance(error, RateLimited):
+            seconds = error.retry_after_s or seconds
+        if seconds > WAIT_MAX_S:
+            raise error
+        if self.stop.wait(seconds):
+            raise Stopped
+
+    # -------------------------------------------------------------- references
+
+    def fetch_references(self, wanted: Sequence[Wanted], allow_missing: bool) -> None:
+        """Fetch what is kept elsewhere, without the key. Nothing of it goes into the store."""
+        for entry, target in wanted:
+            self._files_total += 1
+            try:
+                self._fetch_reference(entry, target)
+            except (FileNotFoundError, NotFound, ContentError) as error:
+                if not allow_missing:
+                    raise
+                self.result.skipped.append(Skipped(entry, str(error)))
+            except IsADirectoryError:
+                self._skip(entry)
+
+    def _fetch_reference(self, entry: Entry, target: Path) -> None:
+        assert entry.ref is not None
+        scheme = urlsplit(entry.ref).scheme
+        if scheme not in ("http", "https", "file", ""):
+            raise ContentError(
+                f"{entry.path!r} is a reference to {scheme}://…, which mirror records and does not "
+                f"fetch: take it from its own storage ({entry.ref})"
+            )
+        with full_disk_told(str(target)), new_file(target) as file:
+            if scheme in ("http", "https"):
+                self._fetch_http(entry, entry.ref, file)
+            else:
+                _copy_local(entry, Path(unquote(urlsplit(entry.ref).path)), file)
+        self.result.fetched += 1
+        self._done()
+
+    def _fetch_http(self, entry: Entry, ref: str, file: FileIO) -> None:
+        sink = _Loose(file, self._tell)
+        headers = fetch(self.client, ref, sink, with_key=False, stop=self.stop)
+        self.result.fetched_bytes += sink.length
+        etag = headers.get("etag", "").strip('"') or ref
+        if entry.digest not in (etag, headers.get("etag"), ref):
+            raise DigestMismatch(
+                f"reference {entry.path!r}", expected=f"ETag {entry.digest}", found=f"ETag {etag}"
+            )
+
+
+def _copy_local(entry: Entry, source: Path, file: FileIO) -> None:
+    with source.open("rb") as reader:
+        shutil.copyfileobj(reader, file, 1 << 20)
+    found = digest_of(source)
+    if found != entry.digest and entry.digest != entry.ref:
+        raise DigestMismatch(
+            f"reference {entry.path!r}", expected=f"digest {entry.digest}", found=f"digest {found}"
+        )
+
+
+class _Addresses:
+    """The addresses of a batch, asked for when the first is needed and again when one expired."""
+
+    def __init__(self, urls: Urls, entries: Sequence[Entry]) -> None:
+        self._urls = urls
+        self._waiting = {entry.path: entry for entry in entries}
+        self._known: dict[str, str] | None = None
+        self._lock = threading.Lock()
+
+    def of(self, entry: Entry) -> str:
+        """Return an entry's address. Raises NotFound where the server gives none."""
+        with self._lock:
+            if self._known is None:
+                self._known = self._asked()
+            found = self._known.get(entry.path)
+        if not found:
+            raise NotFound(f"the server gives no address for {entry.path!r}: it has no such file")
+        return found
+
+    def renew(self, entry: Entry, expired: str) -> None:
+        """Ask for new addresses of all that wait, unless somebody has while this one was tried."""
+        with self._lock:
+            if self._known is None or self._known.get(entry.path) == expired:
+                self._waiting[entry.path] = entry
+                self._known = {**(self._known or {}), **self._asked()}
+
+    def use(self, entry: Entry, url: str) -> None:
+        """Take an address for an entry."""
+        with self._lock:
+            self._known = {**(self._known or {}), entry.path: url}
+
+    def done(self, entry: Entry) -> None:
+        """Note that an entry needs no address any more."""
+        with self._lock:
+            self._waiting.pop(entry.path, None)
+
+    def _asked(self) -> dict[str, str]:
+        return dict(self._urls(list(self._waiting.values())))
+
+
+class _Counted:
+    """A part that tells how many bytes came."""
+
+    def __init__(self, part: Part, tell: Callable[[int], object]) -> None:
+        self._part = part
+        self._tell = tell
+        self.fetched = 0
+
+    @property
+    def length(self) -> int:
+        """Bytes so far."""
+        return self._part.length
+
+    def write(self, chunk: bytes, /) -> None:
+        """Add bytes."""
+        self._part.write(chunk)
+        self.fetched += len(chunk)
+        self._tell(len(chunk))
+
+    def restart(self) -> None:
+        """Forget all bytes."""
+        self._tell(-self._part.length)
+        self._part.restart()
+
+
+class _Loose:
+    """A file without a digest."""
+
+    def __init__(self, file: FileIO, tell: Callable[[int], object]) -> None:
+        self._file = file
+        self._tell = tell
+        self.length = 0
+
+    def write(self, chunk: bytes, /) -> None:
+        """Add bytes."""
+        self._file.write(chunk)
+        self.length += len(chunk)
+        self._tell(len(chunk))
+
+    def restart(self) -> None:
+        """Forget all bytes."""
+        self._file.seek(0)
+        self._file.truncate()
+        self.length = 0
+
+
+def _key(entry: Entry) -> tuple[str, str, int | None]:
+    return entry.algorithm, entry.digest, entry.size
+
+
+def _once(wanted: Iterable[Wanted]) -> Iterator[Entry]:
+    """One entry of each digest."""
+    return iter({_key(entry): entry for entry, _ in wanted}.values())
+
+
+def _in_place(entry: Entry, target: Path) -> bool:
+    """Whether the file has the entry's contents already; untouched since we put it, it is not read."""
+    try:
+        stat = target.lstat()
+    except OSError:
+        return False
+    if not S_ISREG(stat.st_mode) or entry.size not in (None, stat.st_size):
+        return False
+    if sealed(stat.st_mtime_ns, raw_digest(entry.digest)):
+        return True
+    with contextlib.suppress(OSError):
+        return digest_of(target, entry.algorithm) == entry.digest
+    return False

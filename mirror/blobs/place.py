@@ -1,0 +1,145 @@
+"""New files that are there whole or not at all, and copies that share blocks where the disk can.
+
+A file is written without a name where the system can (Linux), so that even a killed process leaves
+nothing; else under a hidden name beside its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from io import FileIO
+from pathlib import Path
+
+from mirror.errors import ContentError, NoRoom
+
+__all__ = ["copy_bytes", "full_disk_told", "link_over", "new_file"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_UNNAMED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
+
+
+@contextlib.contextmanager
+def full_disk_told(what: str) -> Iterator[None]:
+    """Turn "no space left" into NoRoom, and other failures of the disk into ContentError.
+
+    IsADirectoryError, NotADirectoryError and FileNotFoundError pass: they say something of a place.
+    """
+    try:
+        yield
+    except (IsADirectoryError, NotADirectoryError, FileNotFoundError):
+        raise
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        if error.errno in _FULL:
+            raise NoRoom(
+                f"{what}: {said}: free some space, take a folder on another disk, or run "
+                "`mirror blobs gc --to SIZE`"
+            ) from error
+        raise ContentError(f"{what}: the disk refused ({said})") from error
+
+
+@contextlib.contextmanager
+def new_file(target: Path) -> Iterator[FileIO]:
+    """Yield a file to write; it becomes `target`, in place of what was there, when the block ends well."""
+    descriptor = _unnamed(target.parent)
+    if descriptor is None:
+        with _named(target) as file:
+            yield file
+        return
+    with FileIO(descriptor, "w+") as file:
+        yield file
+        _name(descriptor, target)
+
+
+def _unnamed(folder: Path) -> int | None:
+    flag = getattr(os, "O_TMPFILE", 0)
+    if not flag or not _has_proc():
+        return None
+    try:
+        return os.open(folder, flag | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        # ENOENT here is an old kernel that reads the flag as "a folder to open", or a folder that is
+        # gone: the named way says which.
+        if error.errno in _NO_UNNAMED:
+            return None
+        raise
+
+
+@functools.cache
+def _has_proc() -> bool:
+    return Path("/proc/self/fd").is_dir()
+
+
+def _name(descriptor: int, target: Path) -> None:
+    # The folder's descriptor means nothing beside an absolute path; it makes Python follow the link.
+    _link_over(
+        target,
+        lambda name: os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor),
+    )
+
+
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[FileIO]:
+    part = _beside(target)
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with FileIO(descriptor, "w+") as file:
+            yield file
+        _rename(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".mirror-{secrets.token_hex(8)}.part")
+
+
+def link_over(source: Path, target: Path) -> None:
+    """Make `target` another name of the file `source`, in place of what was there."""
+    _link_over(target, lambda name: os.link(source, name, follow_symlinks=False))
+
+
+def _link_over(target: Path, link: Callable[[Path], object]) -> None:
+    try:
+        link(target)
+    except FileExistsError:
+        part = _beside(target)
+        link(part)
+        try:
+            _rename(part, target)
+        finally:  # a rename between two names of one file does nothing
+            part.unlink(missing_ok=True)
+
+
+def _rename(part: Path, target: Path) -> None:
+    try:
+        part.replace(target)
+    except OSError as error:
+        if target.is_dir() and not target.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target)) from error
+        raise
+
+
+def copy_bytes(source: int, file: FileIO) -> None:
+    """Copy all of an open file. The kernel shares the blocks where the file system can."""
+    left = os.fstat(source).st_size
+    try:
+        while left > 0:
+            done = os.copy_file_range(source, file.fileno(), min(left, 1 << 30))
+            if done == 0:
+                break
+            left -= done
+    except (AttributeError, OSError) as error:  # not on macOS, not between these file systems
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
+        os.lseek(source, 0, os.SEEK_SET)
+        file.seek(0)
+        file.truncate()
+        with os.fdopen(os.dup(source), "rb", buffering=0) as reader:
+            shutil.copyfileobj(reader, file, 1 << 20)

@@ -1,0 +1,135 @@
+"""Where a name from a server may lead on this machine: always to a file below the folder asked for.
+
+The rules are those of the real client and some more. Pure, but for what a folder is and for links
+that lie in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+import unicodedata
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from mirror.errors import UnsafeName
+
+__all__ = ["Targets", "ignores_case", "safe_target"]
+
+NAME_BYTES, PATH_BYTES = 255, 4095
+"""What file systems take: bytes of one part, bytes of a whole path."""
+
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])[ .:]*(\..*)?", re.I
+)
+
+
+def safe_target(
+    root: str | os.PathLike[str], entry_path: str, *, windows_names: bool = False
+) -> Path:
+    """Return the file below `root` that an entry's path names. Nothing is made.
+
+    With `windows_names` (a file system that follows Windows' or macOS' rules) names of devices, and
+    parts that end in a dot or a space, are refused too; elsewhere they are names like any other, and
+    the real client downloads them. Raises UnsafeName.
+    """
+    target = _named(Path(root), entry_path, windows_names)
+    _check_links(Path(root), target.parent, entry_path)
+    return target
+
+
+def _named(root: Path, entry_path: str, windows_names: bool) -> Path:
+    path = PurePosixPath(entry_path)
+    problem = _problem(entry_path, path, windows_names)
+    if problem is not None:
+        raise UnsafeName(entry_path, problem)
+    target = root.joinpath(*path.parts)
+    if len(os.fsencode(target)) > PATH_BYTES:
+        raise UnsafeName(entry_path, "the whole path is too long")
+    return target
+
+
+def _check_links(root: Path, folder: Path, entry_path: str) -> None:
+    """Refuse a folder that a link below `root` takes out of it."""
+    if folder == root:
+        return
+    real, inside = os.path.realpath(root), os.path.realpath(folder)
+    if not inside.startswith(real if real.endswith(os.sep) else real + os.sep):
+        raise UnsafeName(entry_path, "a symbolic link in the folder leads out of it")
+
+
+def _problem(text: str, path: PurePosixPath, windows_names: bool) -> str | None:
+    windows = PureWindowsPath(text)
+    if "\0" in text:
+        return "it has a NUL character"
+    if path.anchor or windows.anchor:
+        return "it is an absolute path"
+    if ".." in path.parts or ".." in windows.parts:
+        return "it leads upwards (..)"
+    if not path.parts:
+        return "it names no file"
+    try:
+        sizes = [len(os.fsencode(part)) for part in path.parts]
+    except UnicodeEncodeError:
+        return "it has characters that no file name can have"
+    if max(sizes) > NAME_BYTES:
+        return f"a part has {max(sizes)} bytes, {NAME_BYTES} are possible"
+    if windows_names:
+        return _windows_problem(path)
+    return None
+
+
+def _windows_problem(path: PurePosixPath) -> str | None:
+    for part in path.parts:
+        if _DEVICES.fullmatch(part):
+            return f"{part!r} is a device on this file system"
+        if part[-1] in ". " or ":" in part:
+            return f"{part!r} is another file on this file system"
+    return None
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether the file system of an existing folder takes `a` and `A` for the same name."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".mirror-case-") as file:
+        path = Path(file.name)
+        return path.with_name(path.name.upper()).exists()
+
+
+class Targets:
+    """The files of one download below a folder: each name once, no file where a folder has to be."""
+
+    def __init__(self, root: Path, *, case_matters: bool | None = None) -> None:
+        """Make the folder. `case_matters`: whether `a` and `A` are two files; None: try it out."""
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root
+        self._case_matters = not ignores_case(root) if case_matters is None else case_matters
+        self._taken: dict[str, str] = {}
+        self._folders: set[Path] = set()
+
+    def take(self, entry_path: str) -> Path:
+        """Return the target of an entry, with its folder made.
+
+        Raises UnsafeName, also where another entry has the same file; IsADirectoryError and
+        NotADirectoryError where the folder holds something else already.
+        """
+        target = _named(self.root, entry_path, not self._case_matters)
+        key = str(target) if self._case_matters else _folded(str(target))
+        other = self._taken.setdefault(key, entry_path)
+        if other != entry_path:
+            raise UnsafeName(entry_path, f"on this file system it is the same file as {other!r}")
+        if target.parent not in self._folders:
+            _check_links(self.root, target.parent, entry_path)
+            self._make_folder(target.parent)
+        return target
+
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error  # fmt: skip
+        self._folders.add(folder)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
