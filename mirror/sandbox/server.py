@@ -45,7 +45,7 @@ class Server:
 
     def start(self) -> Server:
         self._thread = threading.Thread(
-            target=self._http.serve_forever, args=(0.05,), name="sandbox", daemon=True
+            target=self._http.serve_forever, args=(0.01,), name="sandbox", daemon=True
         )
         self._thread.start()
         return self

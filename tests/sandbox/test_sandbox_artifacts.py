@@ -6,13 +6,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import httpx
 import pytest
 
 from mirror.sandbox import Server, World, generate, generate_artifacts, generate_registries
-from mirror.sandbox.answers import executor
+from mirror.sandbox.answers import RESOLVERS, executor
 from mirror.sandbox.artifact_objects import Artifact
 from mirror.sandbox.context import Context
 from mirror.sandbox.documents import Executor, document
@@ -21,6 +22,13 @@ KEY, OTHER = "a" * 40, "b" * 40
 DATA, RUN = "team/vision/data", "team/vision/run1"
 REGISTRY = "acme-org/wandb-registry-models"
 Ask = Callable[..., Any]
+HTTP = httpx.Client()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _closed() -> Iterator[None]:
+    with HTTP:
+        yield
 
 
 @pytest.fixture
@@ -461,7 +469,7 @@ def listed(ask: Ask, names: list[str] | None = None) -> dict[str, Any]:
     )
     found = ask(query, names=names)["project"]["artifact"]
     files = {row["name"]: row for row in rows(found["files"])}
-    manifest = httpx.get(found["currentManifest"]["file"]["directUrl"]).json()
+    manifest = HTTP.get(found["currentManifest"]["file"]["directUrl"]).json()
     return {
         "files": files,
         "manifest": manifest,
@@ -473,7 +481,7 @@ def test_files_are_fetched_by_signed_url(world: World, ask: Ask) -> None:
     found = listed(ask)
     assert set(found["files"]) == set(found["manifest"]["contents"]) == {"a.txt", "far", "same.txt"}
     file, same, far = (found["files"][name] for name in ("a.txt", "same.txt", "far"))
-    assert httpx.get(file["directUrl"]).text == "hello 2"
+    assert HTTP.get(file["directUrl"]).text == "hello 2"
     assert base64.b64decode(file["md5"]) == hashlib.md5(b"hello 2").digest()
     assert (far["directUrl"], far["isReference"]) == ("s3://bucket/key", True)
     assert same["artifact"] == {"versionIndex": 0}  # where it was born
@@ -497,21 +505,21 @@ RANGES = {
 def test_files_come_in_ranges(ask: Ask, header: str, expected: Any) -> None:
     status, body, content_range = expected
     url = listed(ask)["files"]["a.txt"]["directUrl"]
-    response = httpx.get(url, headers={"Range": header})
+    response = HTTP.get(url, headers={"Range": header})
     assert (response.status_code, response.headers.get("Content-Range")) == (status, content_range)
     assert body is None or response.content == body
 
 
 def test_urls_expire(world: World, ask: Ask) -> None:
     url = listed(ask)["files"]["a.txt"]["directUrl"]
-    assert httpx.head(url).headers["Content-Length"] == "7"
+    assert HTTP.head(url).headers["Content-Length"] == "7"
     world.advance(world.url_lifetime_s + 1)
-    assert httpx.get(url).status_code == 403
+    assert HTTP.get(url).status_code == 403
     fresh = listed(ask)["files"]["a.txt"]["directUrl"]
-    assert httpx.get(fresh).status_code == 200
+    assert HTTP.get(fresh).status_code == 200
     world.expire_urls()
     for bad in (fresh, fresh.partition("?")[0], fresh[:-1], fresh.replace("artifacts", "x")):
-        assert httpx.get(bad).status_code == 403
+        assert HTTP.get(bad).status_code == 403
 
 
 def test_files_are_fetched_by_key(world: World, ask: Ask, server: Server) -> None:
@@ -525,42 +533,42 @@ def test_files_are_fetched_by_key(world: World, ask: Ask, server: Server) -> Non
         f"/artifactsV2/default/team/vision/data/{artifact.id}//{digest}/same.txt",
     ]
     for path in paths:
-        assert httpx.get(server.url + path, auth=("api", KEY)).text == "same", path
-        assert httpx.get(server.url + path, auth=("api", OTHER)).status_code == 404
-        assert httpx.get(server.url + path).status_code == 404
+        assert HTTP.get(server.url + path, auth=("api", KEY)).text == "same", path
+        assert HTTP.get(server.url + path, auth=("api", OTHER)).status_code == 404
+        assert HTTP.get(server.url + path).status_code == 404
     world.artifacts.redirects = True
-    response = httpx.get(server.url + paths[0], auth=("api", KEY))
+    response = HTTP.get(server.url + paths[0], auth=("api", KEY))
     assert response.status_code == 307
-    assert httpx.get(response.headers["Location"]).text == "same"
+    assert HTTP.get(response.headers["Location"]).text == "same"
 
 
 def test_files_of_deleted_versions_go_unless_others_have_them(world: World, ask: Ask) -> None:
     found = listed(ask)
     world.artifacts.delete(f"{DATA}:v0")
-    assert httpx.get(found["files"]["same.txt"]["directUrl"]).status_code == 200
+    assert HTTP.get(found["files"]["same.txt"]["directUrl"]).status_code == 200
     world.artifacts.delete(f"{DATA}:v2")
-    assert httpx.get(found["files"]["a.txt"]["directUrl"]).status_code == 404
-    assert httpx.get(found["url"]).status_code == 404
+    assert HTTP.get(found["files"]["a.txt"]["directUrl"]).status_code == 404
+    assert HTTP.get(found["url"]).status_code == 404
     world.artifacts.undelete(world.artifacts.collection(DATA).logged[2])
-    assert httpx.get(found["files"]["a.txt"]["directUrl"]).text == "hello 2"
+    assert HTTP.get(found["files"]["a.txt"]["directUrl"]).text == "hello 2"
 
 
 def test_downloads_fail_on_order(world: World, ask: Ask) -> None:
     found = listed(ask)
     url = found["files"]["a.txt"]["directUrl"]
     world.fail("manifests", status=503, times=1)
-    assert httpx.get(url).status_code == 200
-    assert httpx.get(found["url"]).status_code == 503
+    assert HTTP.get(url).status_code == 200
+    assert HTTP.get(found["url"]).status_code == 503
     world.fail("artifact_files", truncate=True, times=1)
-    assert httpx.get(url).text == "hel"
+    assert HTTP.get(url).text == "hel"
     world.fail(hashlib.md5(b"hello 2").hexdigest(), corrupt=True, times=1)
-    assert httpx.get(found["files"]["same.txt"]["directUrl"]).text == "same"
-    assert httpx.get(url).text == "iello 2"
+    assert HTTP.get(found["files"]["same.txt"]["directUrl"]).text == "same"
+    assert HTTP.get(url).text == "iello 2"
     world.fail("storage", drop="body", times=1)
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(url)
+        HTTP.get(url)
     world.fail("storage", trickle_s=0.05, times=1)
-    assert httpx.get(url).text == "hello 2"
+    assert HTTP.get(url).text == "hello 2"
     assert world.requests.count("storage") == 8  # with the manifest that `listed` fetched
 
 
@@ -578,7 +586,7 @@ def test_large_files_come_in_parts(world: World, ask: Ask) -> None:
     [file] = rows(ask(announce, input=given)["createArtifactFiles"]["files"])
     urls = [one["uploadUrl"] for one in file["uploadMultipartUrls"]["uploadUrlParts"]]
     for url, part in zip(urls, (body[:10], body[10:]), strict=True):
-        assert httpx.put(url, content=part).headers["ETag"]
+        assert HTTP.put(url, content=part).headers["ETag"]
     complete = "mutation($input: CompleteMultipartUploadArtifactInput!) { completeMultipartUploadArtifact(input: $input) { digest } }"
     given = {
         "artifactID": artifact.id, "storagePath": file["storagePath"],
@@ -687,6 +695,11 @@ SELECTIONS = {
 }  # fmt: skip
 
 
+@cache
+def slow_executor() -> Executor:
+    return Executor(RESOLVERS, fast=False)
+
+
 @pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS.keys())
 def test_the_fast_way_through_artifacts_equals_graphql_core(selection: str) -> None:
     world = World("2024-06-01T00:00:00Z")
@@ -699,11 +712,10 @@ def test_the_fast_way_through_artifacts_equals_graphql_core(selection: str) -> N
     )
     found = document(text)
     assert not found.errors
-    slow = Executor(executor()._resolvers, fast=False)
 
     def answer(by: Executor) -> Any:
         ctx = Context(world, world.users["alice"], "http://sandbox")
         return by.execute(found, {"name": first.name}, None, ctx)
 
-    assert json.dumps(answer(executor())[0]) == json.dumps(answer(slow)[0])
+    assert json.dumps(answer(executor())[0]) == json.dumps(answer(slow_executor())[0])
     assert answer(executor())[1] == []
