@@ -22,7 +22,11 @@
     ├─ CommError                         what `wandb.Api` raises as its CommError; `.exc` is the cause
     │  └─ AuthenticationError            the key was refused when somebody asked with it
     ├─ RunNotFoundError                  the project has no such run                 (ValueError)
-    └─ StoreError                        the database
+    ├─ ContentError                      contents of files: their bytes, names or place
+    │  ├─ DigestMismatch                 bytes that are not those of the digest
+    │  ├─ UnsafeName                     a name that leads out of the folder         (ValueError)
+    │  └─ NoRoom                         the disk has no room for them
+    └─ StoreError                       the database
        ├─ SchemaOutdated                 older or newer than this version
        └─ StoreBusy                      another process holds the lease or the lock
 
