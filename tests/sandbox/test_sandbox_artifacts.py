@@ -599,6 +599,39 @@ def test_large_files_come_in_parts(world: World, ask: Ask) -> None:
     assert blob.read() == body
 
 
+def test_an_incremental_manifest_adds_to_its_base(world: World, ask: Ask) -> None:
+    base = world.artifacts.version(f"{DATA}:v2")
+    where = {"entityName": "team", "projectName": "vision"}
+    create = "mutation($input: CreateArtifactInput!) { createArtifact(input: $input) { artifact { id state } } }"
+    given = where | {
+        "artifactTypeName": "dataset", "artifactCollectionName": "data", "digest": "d",
+        "digestAlgorithm": "MANIFEST_MD5", "aliases": [],
+    }  # fmt: skip
+    made = ask(create, input=given)["createArtifact"]["artifact"]
+    assert made["state"] == "PENDING"
+    create = "mutation($input: CreateArtifactManifestInput!) { createArtifactManifest(input: $input) { artifactManifest { file { uploadUrl } } } }"
+    given = where | {
+        "artifactID": made["id"], "baseArtifactID": base.id, "name": "wandb_manifest.json",
+        "digest": "", "runName": "run1", "type": "INCREMENTAL",
+    }  # fmt: skip
+    file = ask(create, input=given)["createArtifactManifest"]["artifactManifest"]["file"]
+    contents = {"contents": {"a.txt": {"digest": "c2FtZQ==", "size": 4}, "new": {"digest": "bmV3"}}}
+    body = json.dumps(contents).encode()
+    assert (
+        HTTP.put(file["uploadUrl"], content=body, headers={"Content-MD5": "no"}).status_code == 400
+    )
+    assert HTTP.put(file["uploadUrl"], content=body).status_code == 200
+    commit = "mutation($id: ID!) { commitArtifact(input: {artifactID: $id}) { artifact { versionIndex fileCount size } } }"
+    found = ask(commit, id=made["id"])["commitArtifact"]["artifact"]
+    assert found == {"versionIndex": 3, "fileCount": 4, "size": 8}
+    assert HTTP.get(file["uploadUrl"]).json()["contents"].keys() == {
+        "a.txt",
+        "far",
+        "new",
+        "same.txt",
+    }
+
+
 REFUSED = [
     ("updateArtifact", {"tagsToAdd": [{"tagName": "a/b"}]}, "invalid tag"),
     ("updateArtifact", {"tagsToAdd": [{"tagName": f"t{n}"} for n in range(21)]}, "at most 20"),
