@@ -23,6 +23,7 @@ from mirror.settings import (
     PROJECT_EXAMPLE,
     SECTIONS,
     SETTINGS,
+    ContentSettings,
     ProjectSettings,
     Setting,
     SyncSettings,
@@ -35,6 +36,7 @@ __all__ = [
     "DEFAULT_BASE_URL",
     "SETTINGS",
     "Config",
+    "ContentSettings",
     "ProjectSettings",
     "SyncSettings",
     "reference",
@@ -64,6 +66,7 @@ class Config:
     max_age_s: float | None = None
     read_through: bool = True
     sync: SyncSettings = field(default_factory=SyncSettings)
+    contents: ContentSettings = field(default_factory=ContentSettings)
     projects: tuple[tuple[str, ProjectSettings], ...] = ()
     config_path: Path | None = None
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -113,6 +116,7 @@ def resolve(
     url = sources.pick("store", None if store is None else os.fspath(store), "MIRROR_STORE", "store.url")  # fmt: skip
     from_file = path is not None and sources.said.get("store") == str(path)
     folder = path.parent if path is not None and from_file else place.cwd
+    database = _absolute(url, folder, place) if url else str(place.data_folder() / "mirror.db")
     key, key_source = _key(api_key, address or DEFAULT_BASE_URL, place)
     api = file.section("api")
     api["mode"] = sources.pick("mode", mode, "MIRROR_MODE", "api.mode") or "auto"
@@ -122,14 +126,10 @@ def resolve(
         key_source=key_source,
         entity=sources.pick("entity", None, "WANDB_ENTITY", "server.entity"),
         project=sources.pick("project", None, "WANDB_PROJECT"),
-        **{
-            **file.section("store"),
-            "store": _absolute(url, folder, place)
-            if url
-            else str(place.data_folder() / "mirror.db"),
-        },
+        **{**file.section("store"), "store": database},
         **api,
         sync=_sync_settings(file),
+        contents=_content_settings(file, place, database),
         projects=file.projects,
         config_path=path,
         sources=sources.said,
@@ -194,6 +194,29 @@ def _sync_settings(file: _File) -> SyncSettings:
             where=file.where(name),
         )
     return made
+
+
+def _content_settings(file: _File, place: _Place, database: str) -> ContentSettings:
+    given = file.section("contents")
+    if "folder" in given and file.path is not None:
+        given["folder"] = str(place.expand(given["folder"], file.path.parent))
+    with contextlib.suppress(ConfigError):  # no home, and maybe nobody asks for contents
+        given.setdefault("folder", _folder_of(database, place))
+    return ContentSettings(**given)
+
+
+def _folder_of(database: str, place: _Place) -> str:
+    """Where contents are kept if nothing is said: beside a SQLite file, else in the data folder."""
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", database, re.DOTALL)
+    path = match[1] if match else database
+    if (match or "://" not in database) and path and not path.startswith((":memory:", "file:")):
+        return f"{path}.blobs"
+    if match is not None:
+        return str(place.data_folder() / "blobs" / "memory")
+    import hashlib
+
+    bare = re.sub(r"//([^/@:]*)(:[^/@]*)?@", r"//\1@", database)  # a new password is no new store
+    return str(place.data_folder() / "blobs" / hashlib.sha256(bare.encode()).hexdigest()[:16])
 
 
 # ------------------------------------------------------------------ places

@@ -21,9 +21,11 @@ __all__ = [
     "PROJECT_EXAMPLE",
     "SECTIONS",
     "SETTINGS",
+    "ContentSettings",
     "ProjectSettings",
     "Setting",
     "SyncSettings",
+    "read_bytes",
     "reference",
     "settings_of",
     "template",
@@ -69,6 +71,19 @@ class SyncSettings:
         return _any(self.include, entity, project) and not _any(self.exclude, entity, project)
 
 
+@dataclass(frozen=True, slots=True)
+class ContentSettings:
+    """Where the contents of files are kept, at most how much, and how they get to other folders.
+
+    `folder` is None only where there is no place for it; `quota_bytes` None: no limit.
+    """
+
+    folder: str | None = None
+    quota_bytes: int | None = None
+    link: str = "copy"
+    threads: int = 8
+
+
 def _any(patterns: Iterable[str], entity: str, project: str) -> bool:
     return any(matches(pattern, entity, project) for pattern in patterns)
 
@@ -107,6 +122,21 @@ def _positive_duration(value: Any) -> float:
     if seconds <= 0:
         raise ValueError("a duration above 0")
     return seconds
+
+
+_BYTE_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
+               "ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}  # fmt: skip
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.I)
+
+
+def read_bytes(value: Any) -> int:
+    """Return the bytes of `500MB`, `20 GB`, `1.5TiB`, or of a bare number. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a size such as "500MB", "20GB" or "1TiB", or a number of bytes')
+    return int(float(match[1]) * _BYTE_UNITS[(match[2] or "").lower()])
 
 
 def _integer(low: int, high: int) -> Callable[[Any], int]:
@@ -302,6 +332,17 @@ SETTINGS: tuple[Setting, ...] = (
     _s("sync", "max_rps", _number(positive=True), "none",
        "Most requests a second, all workers together. Without it: one a second, more where the server's "
        "rate-limit headers allow it, no limit on this machine (localhost).", example="5"),
+    _s("contents", "folder", _text, "beside the database",
+       "Where the contents of artifacts and run files are kept (relative to this file). Beside a SQLite file "
+       "it is named like it with `.blobs` after it; for PostgreSQL it is in the user's data folder.",
+       example='"/data/mirror-contents"'),
+    _s("contents", "quota", read_bytes, "none",
+       "At most so much is kept; what was not used for longest goes first. Only contents go, never metadata. "
+       "A file larger than that is fetched each time.", attribute="quota_bytes", example='"200GB"'),
+    _s("contents", "link", _choice("copy", "hardlink"), '"copy"',
+       'How contents get into a download folder. "copy" shares the blocks where the file system can (Btrfs, '
+       'XFS); "hardlink" takes no space anywhere on the same disk, and the files are read-only.'),
+    _s("contents", "threads", _integer(1, 10), "8", "Files downloaded at the same time."),
     _s("projects", "filters", _filters, "{}",
        "Mirror only the runs that match, in W&B's filter syntax: a table, or JSON in a text.",
        example='{ state = "finished", "config.lr" = { "$gt" = 0.001 } }'),
@@ -314,6 +355,7 @@ SECTIONS = {
     "store": "Where the mirror is kept.",
     "api": "How `mirror.Api` answers.",
     "sync": "What `mirror sync` takes, and how.",
+    "contents": "The contents of artifacts and run files, kept once each, for downloads of `mirror.Api` and of commands.",
     "projects": "Settings of one project, or of all that a glob takes (the first that fits wins).",
 }
 PROJECT_EXAMPLE = '[projects."my-team/vision"]'

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from mirror import config as configuration
-from mirror.config import DEFAULT_BASE_URL, Config, ProjectSettings, SyncSettings, resolve
+from mirror.config import (
+    DEFAULT_BASE_URL,
+    Config,
+    ContentSettings,
+    ProjectSettings,
+    SyncSettings,
+    resolve,
+)
 from mirror.errors import ConfigError
 from mirror.settings import SETTINGS, settings_of
 
@@ -373,6 +380,11 @@ page_size_max = 500
 catalogue = false
 timeout = 2.5
 max_rps = 5
+[contents]
+folder = "contents"
+quota = "1.5GB"
+link = "hardlink"
+threads = 2
 [projects."team/vision"]
 filters = { state = "finished", "config.lr" = { "$gt" = 0.001 } }
 take = ["files"]
@@ -404,6 +416,7 @@ filters = '{"tags": {"$in": ["keep"]}}'
             timeout_s=2.5,
             max_rps=5.0,
         ),
+        contents=ContentSettings(str(place.cwd / "contents"), 1_500_000_000, "hardlink", 2),
         projects=config.projects,
         config_path=place.cwd / "mirror.toml",
     )
@@ -414,6 +427,27 @@ filters = '{"tags": {"$in": ["keep"]}}'
     assert config.project_settings("other/x") == ProjectSettings()
     named = set(tomllib.loads((place.cwd / "mirror.toml").read_text())["sync"])
     assert named == {setting.name for setting in settings_of("sync")}
+
+
+@pytest.mark.parametrize(
+    ("store", "folder"),
+    [
+        ("/data/m.db", "/data/m.db.blobs"),
+        ("sqlite:////data/m.db?mode=ro", "/data/m.db.blobs"),
+        ("sqlite:///:memory:", "{home}/.local/share/mirror/blobs/memory"),
+    ],
+)
+def test_contents_are_kept_beside_the_database(place: Place, store: str, folder: str) -> None:
+    assert place.resolve(store=store).contents.folder == folder.format(home=place.home)
+
+
+def test_contents_of_a_postgresql_store_stay_when_its_password_changes(place: Place) -> None:
+    folders = {
+        str(place.resolve(store=f"postgresql://{user}@db/mirror").contents.folder)
+        for user in ("me", "me:one", "me:two")
+    }
+    assert len(folders) == 1
+    assert folders.pop().startswith(f"{place.home}/.local/share/mirror/blobs/")
 
 
 def test_include_and_exclude_select(place: Place) -> None:
@@ -445,7 +479,7 @@ def test_a_time_in_a_filter_becomes_the_text_that_wandb_compares(place: Place) -
         ('[sync]\nmode = "auto"\n', 2, "did you mean mode under [api]?"),
         ('[sync]\nfilters = "{}"\n', 2, 'did you mean filters under [projects."my-team/vision"]?'),
         ("[synk]\nworkers = 3\n", 1, "unknown setting synk: did you mean [sync]?"),
-        ("[zzz]\n", 1, "unknown setting zzz; known: server, store, api, sync, projects"),
+        ("[zzz]\n", 1, "unknown setting zzz; known: server, store, api, sync, contents, projects"),
         ('[server]\napi_key = "0123"\n', 2, "keys are not kept in mirror.toml; set WANDB_API_KEY"),
         ('store = "x.db"\n', 1, "store is a table: write"),
         ("sync = 3\n", 1, "sync is a table: write [sync] above its settings"),
@@ -584,11 +618,12 @@ def test_the_example_parses_and_says_only_defaults(place: Place) -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: f"{s.section}.{s.name}")
 def test_a_documented_default_is_the_real_one(place: Place, setting: Any) -> None:
-    if setting.default in ("none", "a file in the user's data folder"):
+    if setting.default in ("none", "a file in the user's data folder", "beside the database"):
         return
     written = setting.read(tomllib.loads(f"x = {setting.default}")["x"])
     config = place.resolve()
-    holder: Any = {"sync": config.sync, "projects": ProjectSettings()}.get(setting.section, config)
+    tables = {"sync": config.sync, "contents": config.contents, "projects": ProjectSettings()}
+    holder: Any = tables.get(setting.section, config)
     assert getattr(holder, setting.attribute) == written
 
 

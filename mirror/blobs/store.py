@@ -34,7 +34,8 @@ from mirror.blobs.digests import (
     sealed,
 )
 from mirror.blobs.place import copy_bytes, full_disk_told, link_over, new_file
-from mirror.errors import ContentError, DigestMismatch
+from mirror.config import ContentSettings
+from mirror.errors import ConfigError, ContentError, DigestMismatch
 
 __all__ = ["LINKS", "BlobStore", "Damage", "Ended", "Part", "Swept", "Total"]
 
@@ -112,6 +113,15 @@ class BlobStore:
 
     def __repr__(self) -> str:
         return f"<BlobStore {self.folder}>"
+
+    @classmethod
+    def configured(cls, settings: ContentSettings) -> BlobStore:
+        """Return the store that the settings name (`Config.contents`). Raises ConfigError."""
+        if settings.folder is None:
+            raise ConfigError(
+                "there is no home folder to keep contents in: set folder under [contents]"
+            )
+        return cls(settings.folder, quota_bytes=settings.quota_bytes, link=settings.link)
 
     # -------------------------------------------------------------- asking
 
