@@ -11,7 +11,7 @@ from mirror.api.rows import page, read, row_of
 if TYPE_CHECKING:
     from mirror.api.memo import Memo
     from mirror.api.rows import Row
-    from mirror.api.source import Source
+    from mirror.api.run_door import RunDoor
     from mirror.reads import After, RunQuery
 
 __all__ = ["Listing", "PageListing", "StoreListing"]
@@ -105,7 +105,7 @@ class PageListing(Listing):
     """A listing from the server, page by page; what is read is kept in the store."""
 
     def __init__(
-        self, source: Source, entity: str, project: str, filters: Mapping[str, Any], order: str
+        self, source: RunDoor, entity: str, project: str, filters: Mapping[str, Any], order: str
     ) -> None:
         self.source = source
         self.path = (entity, project)
