@@ -505,9 +505,31 @@ class Api(Refused):
         run_id: str | None = None,
         project: str | None = None,
         entity: str | None = None,
-    ) -> Any:
-        """Refused: uploads TensorBoard logs, a write. Raises UnsupportedError, offline OfflineError."""
-        self._service_api.refuse_write("sync_tensorboard")
+    ) -> Run:
+        """Upload a folder of TensorBoard event files as a run, by the package `wandb`; return the run.
+
+        Args:
+            root_dir: the folder. run_id: the run to write; None: a new one.
+            project, entity: where the run goes; None: the configured ones.
+
+        Raises:
+            OfflineError: the mode is offline; nothing was sent.
+            UnsupportedError: `wandb` is not installed; nothing was sent.
+        """
+        if self._service_api.mode == "offline":
+            self._service_api.refuse_write("sync_tensorboard")
+        from mirror.api.uploads import sync_tensorboard
+
+        sent = sync_tensorboard(
+            root_dir,
+            run_id=run_id,
+            project=project or self.settings["project"],
+            entity=entity or self._entity(),
+            base_url=self.settings["base_url"],
+            api_key=self._service_api.api_key,
+        )
+        found: Run = self.run("/".join(sent))
+        return found
 
 
 def _config(

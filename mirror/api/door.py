@@ -116,6 +116,11 @@ class Door:
             weakref.finalize(self, self._client.close)
         return self._client
 
+    @property
+    def api_key(self) -> str | None:
+        """The key for the server; None where none is configured."""
+        return self._keyed().api_key
+
     def _keyed(self) -> Config:
         """The configuration with its key; a source that was pickled lost it and looks again."""
         if not self.config.api_key:

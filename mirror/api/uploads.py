@@ -1,0 +1,45 @@
+"""What only the package `wandb` can do: uploads by its own service. Loaded when one is asked for.
+
+The one place where wandb is imported, by name and inside the call: nothing here works without it, and
+it says so.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mirror.api.raising import adapt
+from mirror.errors import UnsupportedError
+
+__all__ = ["sync_tensorboard"]
+
+
+def sync_tensorboard(
+    root_dir: str,
+    *,
+    run_id: str | None,
+    project: str | None,
+    entity: str | None,
+    base_url: str,
+    api_key: str | None,
+) -> tuple[str, str, str]:
+    """Upload TensorBoard event files; return (entity, project, run id) of what was written.
+
+    Raises UnsupportedError where wandb is not installed, and what wandb raises.
+    """
+    api = _wandb("sync_tensorboard").Api({"base_url": base_url}, api_key=api_key)
+    run = api.sync_tensorboard(root_dir, run_id=run_id, project=project, entity=entity)
+    return run.entity, run.project, run.id
+
+
+def _wandb(member: str) -> Any:
+    try:
+        return importlib.import_module("wandb")
+    except ImportError as error:
+        raise adapt(
+            UnsupportedError(
+                f"mirror.Api.{member} uploads with the package `wandb`, which is not installed: "
+                "install it (`pip install wandb`) and call again; nothing was sent"
+            )
+        ) from error
