@@ -85,7 +85,7 @@ READ_THROUGH = {
     "QueuedRun": "state",
 }
 PASSED_ON = {
-    "Api": "client",
+    "Api": "client sync_tensorboard",
     "Run": "wait_until_finished",
     "Agent": "runs",
     "QueuedRun": "wait_until_finished wait_until_running",
