@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from mirror import instants
 from mirror.catalogue import MAX_PATHS, Trie
-from mirror.jsontext import dumps, escape, load_document, loads, pack, unpack
+from mirror.jsontext import VERBATIM, dumps, escape, loads, pack, read_document, unpack
 from mirror.store import tables
 from mirror.store.store import Row, Transaction
 
@@ -99,15 +99,20 @@ def unwrap_config(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _object(text: Any) -> dict[str, Any]:
-    """Read a JSONString as an object. What is none reads as {}: the text itself is kept anyway."""
+def _object(text: Any) -> tuple[dict[str, Any], str]:
+    """Read a JSONString as an object; the other value is `VERBATIM`, or "" where the text says more.
+
+    What is no object reads as {}: the text itself is kept anyway.
+    """
+    if text is None:
+        return {}, VERBATIM
     if not isinstance(text, str) or not text:
-        return {}
+        return {}, ""
     try:
-        value = load_document(text)
+        value, same = read_document(text)
     except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+        return {}, ""
+    return (value, VERBATIM if same else "") if isinstance(value, dict) else ({}, "")
 
 
 def _text(value: Any) -> str | None:
@@ -135,8 +140,9 @@ class _Mapped:
 def map_run(node: Mapping[str, Any], project_id: str, tries: Tries | None) -> _Mapped:
     """Map one full run node; pure but for counting its keys into the tries of the catalogue."""
     config_text, summary_text = node.get("config"), node.get("summaryMetrics")
-    config = unwrap_config(_object(config_text))
-    summary = _object(summary_text)
+    wrapped, config_end = _object(config_text)
+    config = unwrap_config(wrapped)
+    summary, summary_end = _object(summary_text)
     if tries is not None:
         tries["config"].add(config)
         tries["summary_metrics"].add(summary)
@@ -180,7 +186,7 @@ def map_run(node: Mapping[str, Any], project_id: str, tries: Tries | None) -> _M
         "summary_metrics": pack(summary_text),
         "system_metrics": pack(node.get("systemMetrics")),
     }
-    return _Mapped(run, dumps(config), dumps(summary), texts)
+    return _Mapped(run, dumps(config) + config_end, dumps(summary) + summary_end, texts)
 
 
 def _duration(node: Mapping[str, Any], summary: Mapping[str, Any]) -> float | None:

@@ -20,6 +20,7 @@ import orjson
 import zstandard
 
 __all__ = [
+    "VERBATIM",
     "Type",
     "document",
     "dumps",
@@ -28,6 +29,8 @@ __all__ = [
     "load_packed",
     "loads",
     "pack",
+    "read_document",
+    "read_json",
     "unescape",
     "unpack",
 ]
@@ -42,6 +45,11 @@ _LONG_EXPONENTS = (b"e+1", b"e16", b"e17", b"e18", b"E")  # and much else, so lo
 _EXPONENT = re.compile(rb"[:\s,\[-]\d+(?:\.\d+)?[eE]\+?1[5-8]")
 _TO_ESCAPE = re.compile("[\x00\x01\ue000\ud800-\udfff]")
 _ESCAPED = re.compile("\x01([\x01\x02])|\ue000(?:\x02|\x01([0-9a-f]{4}))")
+VERBATIM = " "
+"""What the text of a document ends in that is, value for value, what the server's text reads as.
+
+Whoever wants the whole document need not read the server's text then. (A jsonb column drops it.)
+"""
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -87,17 +95,26 @@ def load_packed(blob: bytes | None) -> Any:
     return _tolerant(data.decode("utf-8", "surrogatepass"))
 
 
+read_json = orjson.loads
+"""Read a text that ends in `VERBATIM`: strict JSON without long numbers."""
+
+
 def load_document(text: str) -> Any:
     """Read a JSON text straight into the form of `document`. Raises ValueError as `loads` does."""
+    return read_document(text)[0]
+
+
+def read_document(text: str) -> tuple[Any, bool]:
+    """Return what `load_document` does, and whether it is, value for value, what `loads` reads."""
     data = text.encode("utf-8", "surrogatepass")
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return document(json.loads(text, strict=False))
+        return document(json.loads(text, strict=False)), False
     # What orjson accepts is finite; left are integers past int64 and the characters we escape.
     if b"\\u" in data or b"\xee\x80\x80" in data or _may_hold_large_numbers(data):
-        return document(value)
-    return value
+        return document(value), False
+    return value, True
 
 
 def _may_hold_long_integers(data: bytes) -> bool:

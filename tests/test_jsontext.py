@@ -12,7 +12,19 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.jsontext import document, dumps, escape, load_document, loads, pack, unescape, unpack
+from mirror.jsontext import (
+    VERBATIM,
+    document,
+    dumps,
+    escape,
+    load_document,
+    loads,
+    pack,
+    read_document,
+    read_json,
+    unescape,
+    unpack,
+)
 from mirror.store import tables
 from mirror.store.store import Store
 
@@ -168,3 +180,35 @@ def test_an_escaped_text_is_stored_and_read_back_on_both_engines(store: Store, t
         tx.upsert_all(tables.users, [row])
     (found,) = store.rows(sa.select(tables.users.c.username))
     assert unescape(found["username"]) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "verbatim"),
+    [
+        ('{"a": 1e5, "b": -0.0, "c": 1.0, "a": "two"}', True),
+        ('{"a": 9007199254740993, "b": "NaN", "c": "größe"}', False),  # digits: looked at with care
+        ('{"a": 123456789012345, "b": "NaN", "c": "größe"}', True),
+        ('{"a": NaN}', False),
+        ('{"a": 1180591620717411303424}', False),
+        ('{"a": 1e300}', False),
+        ('{"a": "\\u0000"}', False),
+        ('{"a": "\ue000"}', False),
+    ],
+)
+def test_a_document_called_verbatim_reads_as_the_text_does(text: str, verbatim: bool) -> None:
+    value, same = read_document(text)
+    assert not same or repr(read_json(dumps(value) + VERBATIM)) == repr(loads(text))
+    assert same or not verbatim
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(_JSON, st.booleans())
+def test_whatever_is_called_verbatim_reads_as_its_text(value: Any, ascii: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii)
+    found, same = read_document(text)
+    assert not same or repr(read_json(dumps(found) + VERBATIM)) == repr(loads(text))

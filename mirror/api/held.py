@@ -57,6 +57,10 @@ class Held:
         with self._lock:
             return self._open()
 
+    def opened(self) -> Store:
+        """Return `store`: for what opens it later."""
+        return self.store
+
     @property
     def memo(self) -> Memo:
         """Answers that hold as long as the store does not change."""
@@ -154,7 +158,7 @@ class Held:
     def run(self, project_id: str, name: str) -> Row | None:
         from mirror.api.rows import single
 
-        return single(self.store, project_id, name)
+        return single(self.opened, project_id, name)
 
     def hides_run(self, project_id: str, name: str) -> bool:
         """Whether a run that is not held may exist: a filter of the sync, or the quarantine."""

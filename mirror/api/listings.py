@@ -9,7 +9,7 @@ from mirror.api.raising import edge
 from mirror.api.rows import page, read, row_of
 
 if TYPE_CHECKING:
-    from mirror.api.memo import Memo
+    from mirror.api.held import Held
     from mirror.api.rows import Row
     from mirror.api.run_door import RunDoor
     from mirror.reads import After, RunQuery
@@ -56,10 +56,11 @@ class StoreListing(Listing):
     rereads = True
 
     def __init__(
-        self, query: RunQuery, memo: Memo, key: tuple[Any, ...], synced_at: str | None
+        self, held: Held, query: RunQuery, key: tuple[Any, ...], synced_at: str | None
     ) -> None:
+        self.held = held
         self.query = query
-        self.memo = memo
+        self.memo = held.memo
         self.key = key
         self.synced_at = synced_at
         self._ahead: list[Row] = []
@@ -74,7 +75,7 @@ class StoreListing(Listing):
 
     @edge
     def again(self, keys: Sequence[int]) -> list[Row]:
-        return read(self.query.store, keys)
+        return read(self.held.opened, keys)
 
     @edge
     def take(self, limit: int) -> list[Row]:
@@ -92,7 +93,7 @@ class StoreListing(Listing):
     def _page(self) -> tuple[list[Row], After | None]:
         return self.memo.answer(
             ("page", *self.key, self._size, self._after),
-            lambda: page(self.query, self._size, self._after),
+            lambda: page(self.query, self._size, self._after, self.held.opened),
             lambda found: len(found[0]),
         )
 

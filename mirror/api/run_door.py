@@ -54,7 +54,7 @@ class RunDoor(ProjectDoor):
             ("query", *key),
             lambda: self.held.query(known.project_id, filters, order, self._noted()),
         )
-        return StoreListing(query, self.held.memo, key, known.synced_at)
+        return StoreListing(self.held, query, key, known.synced_at)
 
     def _noted(self) -> QueryLog | None:
         """Where queries are noted for `mirror index advise`; written now and then, never waited for."""

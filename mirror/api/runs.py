@@ -22,7 +22,7 @@ from mirror.api.notices import warn
 from mirror.api.paginator import SizedPaginator
 from mirror.api.raising import adapt, normalized
 from mirror.errors import CommError, RunNotFoundError
-from mirror.jsontext import load_packed
+from mirror.jsontext import load_packed, read_json
 
 if TYPE_CHECKING:
     from mirror.api.files import File, Files
@@ -41,21 +41,19 @@ _LIGHT = (
     "readOnly", "createdAt", "heartbeatAt", "description", "notes", "historyLineCount", "user",
 )  # fmt: skip
 """The fields of a run in a lazy listing, as the real client asks for them."""
-_DOCUMENTS = {
-    "config": "config",
-    "summaryMetrics": "summary_metrics",
-    "systemMetrics": "system_metrics",
-}
+_DOCUMENTS = ("config", "summaryMetrics", "systemMetrics")
 _INTERNAL = frozenset({"_wandb", "wandb_version"})
 _ENDED = ("finished", "crashed", "failed")
 
 
-def _object(packed: bytes | None) -> Any:
-    """Read one of a run's JSON texts; null is {}. Raises CommError for what is no JSON."""
+def _object(packed: str | bytes | None) -> Any:
+    """Read a document of a run, JSON text or packed; null is {}. Raises CommError for what is no JSON."""
     if packed is None:
         return {}
+    if type(packed) is str:
+        return read_json(packed)
     try:
-        return load_packed(packed)
+        return load_packed(packed)  # type: ignore[arg-type]
     except ValueError as error:
         raise adapt(CommError(str(error), error)) from error
 
@@ -364,7 +362,7 @@ class Run(Attrs):
         row = self._row
         if row is None:
             return {}
-        sent: dict[str, Any] = load_packed(row.node)
+        sent: dict[str, Any] = load_packed(row.texts.node)
         found = {name: sent[name] for name in _LIGHT if name in sent}
         user = found.get("user")
         if user:
@@ -390,15 +388,21 @@ class Run(Attrs):
 
     def _read_document(self, name: str) -> None:
         documents, row = self._documents, self._row
-        if name == "rawconfig":
+        if row is None:
+            documents[name] = {}
+        elif name == "rawconfig":
             ours = self._document("config")
-            documents[name] = {**documents["internal"], **ours}
+            documents[name] = {**_unwrap(_object(row.texts.config))[1], **ours}
         elif name == "config":
-            read = _object(None if row is None else row.config)
-            documents[name], documents["internal"] = _unwrap(read)
+            config = row.config
+            # The stored document is unwrapped already.
+            documents[name] = (
+                read_json(config) if type(config) is str else _unwrap(_object(config))[0]
+            )
+        elif name == "summaryMetrics":
+            documents[name] = _object(row.summary_metrics)
         else:
-            packed = None if row is None else getattr(row, _DOCUMENTS[name])
-            documents[name] = _object(packed)
+            documents[name] = _object(row.texts.system_metrics)
         if not self._full:
             self._become_full()
         elif "_attrs" in self.__dict__:
@@ -695,7 +699,7 @@ class Run(Attrs):
         last = self._service_api.last_step(self)
         if last is not None:
             return last
-        keys = (load_packed(row.node) if row is not None else {}).get("historyKeys")
+        keys = (load_packed(row.texts.node) if row is not None else {}).get("historyKeys")
         return int((keys or {}).get("lastStep", -1))
 
     @normalized
