@@ -42,7 +42,7 @@ THREADS: Final = 8
 BATCH: Final = 5000
 """Entries whose addresses are asked for at once, as the real client does."""
 
-TRIES: Final = 4
+TRIES: Final = 6
 """Tries in a row of one file that bring no byte of it."""
 
 TRIES_IN_ALL: Final = 100
@@ -323,17 +323,16 @@ class _Work:
             self._done()
 
     def _fill(self, entry: Entry, part: Part, addresses: _Addresses) -> None:
-        """Fetch until a part is whole and right; wrong bytes are fetched once more from the start."""
+        """Fetch until a part is whole and right; pieces that do not fit are fetched once more as one."""
         sink = _Counted(part, self._tell)
         if part.length:
             self._tell(part.length)
         for again in (False, True):
-            resumed = part.length > 0
-            self._fetch_whole(entry, sink, addresses)
+            joined = self._fetch_whole(entry, sink, addresses)
             try:
                 part.check(f"{entry.path!r}")
             except DigestMismatch:
-                if again or not resumed:
+                if again or not joined:
                     raise
             else:
                 break
@@ -341,17 +340,20 @@ class _Work:
             self.result.fetched += 1
             self.result.fetched_bytes += sink.fetched
 
-    def _fetch_whole(self, entry: Entry, sink: _Counted, addresses: _Addresses) -> None:
+    def _fetch_whole(self, entry: Entry, sink: _Counted, addresses: _Addresses) -> bool:
+        """Fetch to the end; return whether the bytes are of more than one answer."""
         renewed = failures = 0
+        joined = False
         for _ in range(TRIES_IN_ALL):
             if entry.size is not None and sink.length == entry.size and sink.length:
-                return
+                return True
             before = sink.length
+            joined = joined or before > 0
             url = addresses.of(entry)
             try:
                 fetch(self.client, url, sink, stop=self.stop)
                 if entry.size is None or sink.length >= entry.size:
-                    return
+                    return joined
                 raise Unreachable(
                     f"{entry.path!r}: {sink.length:,} of {entry.size:,} bytes came, then the download ended"
                 )

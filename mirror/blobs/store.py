@@ -35,7 +35,7 @@ from mirror.blobs.digests import (
 )
 from mirror.blobs.place import copy_bytes, full_disk_told, link_over, new_file
 from mirror.config import ContentSettings
-from mirror.errors import ConfigError, ContentError, DigestMismatch
+from mirror.errors import ConfigError, ContentError, DigestMismatch, NoRoom
 
 __all__ = ["LINKS", "BlobStore", "Damage", "Ended", "Part", "Swept", "Total"]
 
@@ -110,6 +110,7 @@ class BlobStore:
         self._lock = threading.Lock()
         self._held_bytes: int | None = None
         self._added_bytes = 0
+        self._coming_bytes = 0
 
     def __repr__(self) -> str:
         return f"<BlobStore {self.folder}>"
@@ -177,6 +178,11 @@ class BlobStore:
 
         Raises DigestMismatch, NoRoom, ContentError; then nothing is kept.
         """
+        if not self.fits(size):
+            raise NoRoom(
+                f"contents of {size:,} bytes are above the quota of {self.quota_bytes:,}: raise quota "
+                "under [contents]"
+            )
         with self.gathering(digest, size, algorithm=algorithm) as part:
             if part is not None:
                 part.restart()  # the bytes come from the beginning
@@ -247,8 +253,7 @@ class BlobStore:
         raw = raw_digest(part.digest)
         path = self.path(part.digest, part.algorithm)
         incoming = self.folder / INCOMING / f"{part.algorithm}-{raw.hex()}"
-        with full_disk_told(f"cannot write below {self.folder}"):
-            self._make_room(part.length)
+        with full_disk_told(f"cannot write below {self.folder}"), self._room(part.length):
             now = time.time_ns()
             os.utime(part.file.fileno(), ns=(now, seal_ns(raw, now)))
             os.fchmod(part.file.fileno(), os.fstat(part.file.fileno()).st_mode & 0o444)
@@ -268,25 +273,34 @@ class BlobStore:
         """Whether contents of that size may be kept at all under the quota."""
         return self.quota_bytes is None or (size or 0) <= self.quota_bytes
 
-    def _make_room(self, size: int) -> None:
-        """Evict what was not used for longest, where the quota wants it."""
+    @contextlib.contextmanager
+    def _room(self, size: int) -> Iterator[None]:
+        """Evict what was not used for longest, where the quota wants it; the room is ours meanwhile."""
         if self.quota_bytes is None:
+            yield
             return
         with self._lock:
+            self._coming_bytes += size
             # Others may add to the folder: count again now and then.
             stale = self._held_bytes is None or self._added_bytes > self.quota_bytes / 16
-            if stale or (self._held_bytes or 0) + size > self.quota_bytes:
-                self._held_bytes = self._swept_for(size)
-                self._added_bytes = 0
-            self._held_bytes = (self._held_bytes or 0) + size
-            self._added_bytes += size
+            if stale or (self._held_bytes or 0) + self._coming_bytes > self.quota_bytes:
+                self._held_bytes, self._added_bytes = self._left_under(self.quota_bytes), 0
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._coming_bytes -= size
+                self._held_bytes = (self._held_bytes or 0) + size
+                self._added_bytes += size
+                if self._held_bytes > self.quota_bytes:  # so much came at the same time
+                    self._held_bytes = self._left_under(self.quota_bytes)
 
-    def _swept_for(self, size: int) -> int:
-        assert self.quota_bytes is not None
+    def _left_under(self, quota: int) -> int:
+        """Make room for all that is coming; return the bytes that are left."""
         held = self.size().bytes
-        if held + size <= self.quota_bytes:
+        if held + self._coming_bytes <= quota:
             return held
-        return self._evict(max(0, int(self.quota_bytes * SLACK) - size)).left_bytes
+        return self._evict(max(0, int(quota * SLACK) - self._coming_bytes)).left_bytes
 
     # -------------------------------------------------------------- taking out
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import tempfile
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -30,9 +31,9 @@ def safe_target(
 ) -> Path:
     """Return the file below `root` that an entry's path names. Nothing is made.
 
-    With `windows_names` (a file system that follows Windows' or macOS' rules) names of devices, and
-    parts that end in a dot or a space, are refused too; elsewhere they are names like any other, and
-    the real client downloads them. Raises UnsafeName.
+    With `windows_names` (a disk of Windows, mounted here) names of devices, and parts that end in a dot
+    or a space, are refused too; elsewhere they are names like any other, and the real client downloads
+    them. Raises UnsafeName.
     """
     target = _named(Path(root), entry_path, windows_names)
     _check_links(Path(root), target.parent, entry_path)
@@ -104,6 +105,8 @@ class Targets:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self._case_matters = not ignores_case(root) if case_matters is None else case_matters
+        # A Mac takes `aux.txt` and `a:b` for names like any other.
+        self._windows_names = not self._case_matters and sys.platform != "darwin"
         self._taken: dict[str, str] = {}
         self._folders: set[Path] = set()
 
@@ -113,7 +116,7 @@ class Targets:
         Raises UnsafeName, also where another entry has the same file; IsADirectoryError and
         NotADirectoryError where the folder holds something else already.
         """
-        target = _named(self.root, entry_path, not self._case_matters)
+        target = _named(self.root, entry_path, self._windows_names)
         key = str(target) if self._case_matters else _folded(str(target))
         other = self._taken.setdefault(key, entry_path)
         if other != entry_path:
