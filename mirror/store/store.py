@@ -26,7 +26,7 @@ from mirror.store import tables
 
 __all__ = ["HEAD", "Row", "Store", "Transaction"]
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration this code works with; a test holds it against migrations/."""
 
 BUSY_TIMEOUT_S = 30.0
