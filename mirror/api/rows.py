@@ -22,7 +22,7 @@ BATCH = 1000
 NEIGHBOURS = 50
 """Runs of a page whose texts are read together."""
 _SCALARS = "r.run_key, r.name, r.display_name, r.state, r.sweep, r.synced_at"
-_VERBATIM = "substr(d.{name}, -1) = ' '"
+_VERBATIM = "d.{name} LIKE '% '"
 _DOCUMENT = (
     f"iif({_VERBATIM}, d.{{name}}, "  # noqa: S608
     "(SELECT t.{name} FROM run_texts AS t WHERE t.run_key = r.run_key))"
