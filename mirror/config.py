@@ -200,9 +200,11 @@ def _content_settings(file: _File, place: _Place, database: str) -> ContentSetti
     given = file.section("contents")
     if "folder" in given and file.path is not None:
         given["folder"] = str(place.expand(given["folder"], file.path.parent))
+    if "folder" in given:
+        return ContentSettings(**given)
     with contextlib.suppress(ConfigError):  # no home, and maybe nobody asks for contents
-        given.setdefault("folder", _folder_of(database, place))
-    return ContentSettings(**given)
+        given["folder"] = _folder_of(database, place)
+    return ContentSettings(**given, is_default=True)
 
 
 def _folder_of(database: str, place: _Place) -> str:

@@ -75,13 +75,15 @@ class SyncSettings:
 class ContentSettings:
     """Where the contents of files are kept, at most how much, and how they get to other folders.
 
-    `folder` is None only where there is no place for it; `quota_bytes` None: no limit.
+    `folder` is None only where there is no place for it, and `is_default` says that nobody named it;
+    `quota_bytes` None: no limit.
     """
 
     folder: str | None = None
     quota_bytes: int | None = None
     link: str = "copy"
     threads: int = 8
+    is_default: bool = False
 
 
 def _any(patterns: Iterable[str], entity: str, project: str) -> bool:

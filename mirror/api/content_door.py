@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import contextlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirror.api.door import Door
 from mirror.api.raising import edge
-from mirror.errors import RemoteError
-from mirror.jsontext import dumps, escape, loads
+from mirror.blobs import (
+    BlobStore,
+    Downloaded,
+    Entry,
+    Progress,
+    download_entries,
+    is_digest,
+    safe_target,
+)
+from mirror.errors import DigestMismatch, RemoteError
+from mirror.jsontext import dumps, loads
+from mirror.remote.downloads import download
 
 if TYPE_CHECKING:
     from mirror.api.files import File
     from mirror.api.runs import Run
+    from mirror.blobs.download import Urls
+    from mirror.remote.client import Client
 
 __all__ = ["ContentDoor"]
 
@@ -68,41 +82,100 @@ class ContentDoor(Door):
                 return {"mark": mark, "fileCount": node.get("fileCount"), "files": nodes}
             after = page.end_cursor
 
+    # -------------------------------------------------------------- contents of files
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The contents kept beside the store, or where the settings say."""
+        settings, path = self.config.contents, self.store.path
+        if settings.is_default and path is not None:  # a store that was handed over as an object
+            settings = replace(settings, folder=f"{path}.blobs")
+        return BlobStore.configured(settings)
+
     @edge
-    def blob(self, file: File) -> Path:
-        """Return the path of a file's contents beside the store, downloaded when it is not there."""
-        run, attrs = file.run, file._attrs
-        if run is None:
-            raise ValueError(f"file {attrs.get('name')!r} belongs to no run")
-        about = (attrs["name"], attrs.get("md5"), attrs.get("updatedAt"), attrs.get("sizeBytes"))
-        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:32]
-        folder = self.blob_folder() / escape(self.scope_of(run.entity, run.project)) / run.id
-        path = folder / digest
-        if path.exists() and self.mode != "online":
-            return path
-        if self.mode == "offline":
-            what = f"file {attrs['name']!r} of run {run.entity}/{run.project}/{run.id}"
-            raise self._never_read("file", what, f"{run.entity}/{run.project}")
-        from mirror.errors import NotFound, Unauthorized
-        from mirror.remote.downloads import download
+    def download_files(
+        self,
+        run: Run,
+        nodes: Sequence[Mapping[str, Any]],
+        root: Path,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Downloaded:
+        """Put files of a run below a folder, each whole or not at all.
 
+        Contents that are kept cost no request. Raises UnsafeName, NotMirrored, ContentError, RemoteError.
+        """
         try:
-            download(self.client, attrs["url"], path)
-        except (NotFound, Unauthorized):  # the address has expired: ask for a new one, once
-            listed = self._fetch_files(run, None)
-            again = [node for node in (listed or {}).get("files", ()) if node["id"] == attrs["id"]]
-            if not again:
-                raise
-            download(self.client, again[0]["url"], path)
-        return path
+            return self._download(run, nodes, root, on_progress)
+        except DigestMismatch:
+            # A file has changed since it was listed, or the server's digests are of something else.
+            listed = {node["id"]: node for node in (self._fetch_files(run, None) or {}).get("files", ())}  # fmt: skip
+            again = [listed.get(node["id"], node) for node in nodes]
+            with contextlib.suppress(DigestMismatch):
+                return self._download(run, again, root, on_progress)
+            return self._download(run, [{**node, "md5": None} for node in again], root, on_progress)
 
-    def blob_folder(self) -> Path:
-        """Return the folder of downloaded files: beside a SQLite store, else in the user's data folder."""
-        path = self.store.path
-        if path is not None:
-            return path.with_name(f"{path.name}.blobs")
-        name = hashlib.sha256(str(self.store.engine.url).encode()).hexdigest()[:16]
-        return Path.home() / ".local" / "share" / "mirror" / "blobs" / name
+    def _download(
+        self,
+        run: Run,
+        nodes: Sequence[Mapping[str, Any]],
+        root: Path,
+        on_progress: Callable[[Progress], object] | None,
+    ) -> Downloaded:
+        named = [node for node in nodes if is_digest(node.get("md5"))]
+        done = download_entries(
+            self.blobs,
+            [_entry(node) for node in named],
+            root,
+            urls=self._urls(run, named),
+            client=self._client_for(run, named),
+            threads=self.config.contents.threads,
+            on_progress=on_progress,
+        )
+        for node in nodes:
+            if not is_digest(node.get("md5")):
+                target = safe_target(root, node["name"])
+                self._client_for(run, [node])()
+                download(self.client, node["url"], target)
+                done.files += 1
+                done.fetched += 1
+        return done
+
+    def _client_for(self, run: Run, nodes: Sequence[Mapping[str, Any]]) -> Callable[[], Client]:
+        """Open the client when it is needed; offline, say which file was never downloaded."""
+
+        def opened() -> Client:
+            if self.mode == "offline":
+                names = ", ".join(repr(node["name"]) for node in nodes[:3])
+                what = f"file {names}{' …' if len(nodes) > 3 else ''} of run {run.entity}/{run.project}/{run.id}"
+                raise self._never_read("file", what, f"{run.entity}/{run.project}")
+            return self.client
+
+        return opened
+
+    def _urls(self, run: Run, nodes: Sequence[Mapping[str, Any]]) -> Urls:
+        """The addresses of files: those that were listed, and when they expire new ones."""
+        given = {node["name"]: node["url"] for node in nodes}
+        asked = False
+
+        def urls(entries: Sequence[Entry]) -> dict[str, str]:
+            nonlocal asked, given
+            self._client_for(run, nodes)()
+            if asked:
+                listed = (self._fetch_files(run, None) or {}).get("files", ())
+                given |= {node["name"]: node["url"] for node in listed}
+            asked = True
+            return {entry.path: given[entry.path] for entry in entries if given.get(entry.path)}
+
+        return urls
+
+    @edge
+    def contents(self, file: File) -> bytes:
+        """Return a small file's contents."""
+        assert file.run is not None
+        with tempfile.TemporaryDirectory(prefix="mirror-") as folder:
+            self.download_files(file.run, [file._attrs], Path(folder))
+            return safe_target(folder, file.name).read_bytes()
 
     @edge
     def of_run(self, run: Run, operation: str, **asked: Any) -> dict[str, Any]:
@@ -198,3 +271,8 @@ class ContentDoor(Door):
             )
             rows += [loads(text) for text in node["rows"]]
         return [row for row in rows if start <= row.get("_step", start) < stop]
+
+
+def _entry(node: Mapping[str, Any]) -> Entry:
+    size = node.get("sizeBytes")
+    return Entry(node["name"], node["md5"], None if size is None else int(size))

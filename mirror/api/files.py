@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from mirror.api.attrs import Attrs
 from mirror.api.notices import warn
 from mirror.api.paginator import SizedPaginator
 from mirror.api.raising import normalized
+from mirror.blobs import safe_target
 from mirror.jsontext import loads
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class File(Attrs):
             CommError: the file is there already, or its name leads out of the folder.
             NotMirrored: offline, and it was never downloaded.
         """
-        path = Path(root) / _inside(self.name)
+        path = safe_target(root, self.name)
         if path.exists() and not replace:
             if exist_ok:
                 return path.open()
@@ -174,9 +174,9 @@ class File(Attrs):
                 "and don't error."
             )
         source = self._service_api if api is None else api._service_api
-        kept = source.blob(self)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(kept, path)
+        if self.run is None:
+            raise ValueError(f"file {self.name!r} belongs to no run")
+        source.download_files(self.run, [self._attrs], Path(root))
         return path.open()
 
     def delete(self) -> None:
@@ -185,13 +185,6 @@ class File(Attrs):
 
     def __repr__(self) -> str:
         return f"<File {self.name} ({self.mimetype}) {_human(self.size)}>"
-
-
-def _inside(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{name!r} leads out of the folder")
-    return path
 
 
 def _human(size: int) -> str:
@@ -209,7 +202,7 @@ def read_metadata(run: Run) -> dict[str, Any] | None:
     if not found:
         return None
     try:
-        text = Path(run._service_api.blob(found[0])).read_text(errors="replace")
+        text = run._service_api.contents(found[0]).decode(errors="replace")
         value = loads(text)
     except (ValueError, FileNotFoundError):
         return None

@@ -6,7 +6,7 @@ what is not here. The database knows nothing of it: losing the folder costs down
 
 from __future__ import annotations
 
-from mirror.blobs.digests import digest_of
+from mirror.blobs.digests import digest_of, is_digest
 from mirror.blobs.download import Downloaded, Entry, Progress, download_entries
 from mirror.blobs.store import BlobStore
 from mirror.blobs.targets import safe_target
@@ -18,5 +18,6 @@ __all__ = [
     "Progress",
     "digest_of",
     "download_entries",
+    "is_digest",
     "safe_target",
 ]

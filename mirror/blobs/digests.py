@@ -20,6 +20,7 @@ __all__ = [
     "Hash",
     "digest_of",
     "digest_text",
+    "is_digest",
     "new_hash",
     "raw_digest",
     "seal_ns",
@@ -69,6 +70,14 @@ def raw_digest(digest: str) -> bytes:
     if len(raw) != DIGEST_BYTES:
         raise ContentError(f"{digest!r} is no digest: base64 of {DIGEST_BYTES} bytes is expected")
     return raw
+
+
+def is_digest(text: object) -> bool:
+    """Whether a value is a base64 digest."""
+    try:
+        return isinstance(text, str) and bool(raw_digest(text))
+    except ContentError:
+        return False
 
 
 def digest_text(raw: bytes) -> str:

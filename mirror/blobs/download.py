@@ -36,7 +36,15 @@ from mirror.errors import (
 from mirror.remote.client import Client
 from mirror.remote.downloads import Stopped, fetch
 
-__all__ = ["BATCH", "THREADS", "Downloaded", "Entry", "Progress", "Skipped", "download_entries"]
+__all__ = [
+    "BATCH",
+    "THREADS",
+    "Downloaded",
+    "Entry",
+    "Progress",
+    "Skipped",
+    "download_entries",
+]
 
 THREADS: Final = 8
 BATCH: Final = 5000
