@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import sqlalchemy as sa
 
 from mirror.errors import NotMirrored
 from mirror.jsontext import escape, unescape
-from mirror.store import tables
 from mirror.store.store import Row, Store
 
 __all__ = ["Project", "every", "find"]
@@ -38,36 +34,36 @@ class Project:
 
 def every(store: Store) -> list[Project]:
     """Return all projects of the store, sorted by path; deleted ones too."""
-    p = tables.projects.c
-    return [_project(row) for row in store.rows(_select().order_by(p.entity, p.name, p.project_id))]
+    return [_project(row) for row in _read(store, "ORDER BY p.entity, p.name, p.project_id")]
 
 
 def find(store: Store, entity: str, name: str) -> Project:
     """Return the project a path means. Raises NotMirrored if the store holds none."""
-    p, a = tables.projects.c, tables.project_aliases.c
-    here = (p.entity == escape(entity)) & (p.name == escape(name))
-    found = store.rows(_select().where(here))
-    if not found:  # a path it had before it was renamed
-        once = sa.select(a.project_id).where(a.entity == escape(entity), a.name == escape(name))
-        found = store.rows(_select().where(p.project_id.in_(once)))
+    path = escape(entity), escape(name)
+    # Else a path it had before it was renamed.
+    found = _read(store, "WHERE p.entity = ? AND p.name = ?", path) or _read(store, _ONCE, path)
     if not found:
-        path = f"{entity}/{name}"
-        raise NotMirrored(f"project {path!r}", path=path)
+        written = f"{entity}/{name}"
+        raise NotMirrored(f"project {written!r}", path=written)
     return _project(_newest(found))
 
 
-def _select() -> sa.Select[Any]:
-    p, s = tables.projects.c, tables.sync_state.c
-    runs_stage = (s.project_id == p.project_id) & (s.stage == "runs")
-    return sa.select(
-        p.project_id,
-        p.entity,
-        p.name,
-        p.deleted_at,
-        p.created_at_us,
-        s.synced_at,
-        s.walk_complete_at,
-    ).select_from(tables.projects.outerjoin(tables.sync_state, runs_stage))
+_SELECT = (
+    "SELECT p.project_id, p.entity, p.name, p.deleted_at, p.created_at_us, s.synced_at,"
+    " s.walk_complete_at FROM projects AS p"
+    " LEFT JOIN sync_state AS s ON s.project_id = p.project_id AND s.stage = 'runs'"
+)
+_ONCE = (
+    "WHERE p.project_id IN (SELECT project_id FROM project_aliases WHERE entity = ? AND name = ?)"
+)
+
+
+def _read(store: Store, where: str, values: tuple[str, ...] = ()) -> list[Row]:
+    text = f"{_SELECT} {where}"
+    if store.backend != "sqlite":
+        text = text.replace("?", "%s")
+    with store.read() as connection:
+        return [*connection.exec_driver_sql(text, values).mappings()]
 
 
 def _newest(rows: Sequence[Row]) -> Row:

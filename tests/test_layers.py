@@ -72,7 +72,6 @@ MAY_USE: dict[str, tuple[str, ...]] = {
         "reads.py",
         "explain.py",
         "indexes.py",
-        "projects.py",
         "keys.py",
         "ingest.py",
         "status.py",

@@ -25,7 +25,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import UserDefinedType
 
@@ -81,7 +80,7 @@ def _postgresql_document(element: JsonDocument, compiler: Any, **kw: Any) -> str
 
 def _name() -> Any:
     """Text that is compared and sorted by code point on both engines."""
-    return Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+    return Text().with_variant(Text(collation="C"), "postgresql")
 
 
 # SQLite numbers rows by INTEGER only; PostgreSQL wants 64 bits.
