@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,8 +20,9 @@ from mirror.jsontext import loads
 if TYPE_CHECKING:
     from mirror.api.runs import Run
     from mirror.api.source import Source
+    from mirror.blobs import Downloaded, Progress
 
-__all__ = ["File", "Files", "read_metadata"]
+__all__ = ["File", "Files", "download_all", "read_metadata"]
 
 METADATA = "wandb-metadata.json"
 
@@ -185,6 +187,22 @@ class File(Attrs):
 
     def __repr__(self) -> str:
         return f"<File {self.name} ({self.mimetype}) {_human(self.size)}>"
+
+
+def download_all(
+    files: Sequence[File],
+    root: str | os.PathLike[str],
+    *,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> Downloaded:
+    """Put files of one run below a folder, in parallel; those that are there are replaced.
+
+    Each is whole or not there at all, and contents that are kept cost no request. Raises MirrorError.
+    """
+    run = files[0].run
+    assert run is not None
+    nodes = [file._attrs for file in files]
+    return files[0]._service_api.download_files(run, nodes, Path(root), on_progress=on_progress)
 
 
 def _human(size: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host import Host, entry_of
+from host import Get, Host, entry_of
 
 from mirror.blobs import BlobStore, Downloaded, Entry, download_entries
 from mirror.remote.client import Client
@@ -33,9 +33,6 @@ def client(host: Host) -> Iterator[Client]:
 @pytest.fixture
 def blobs(tmp_path: Path) -> BlobStore:
     return BlobStore(tmp_path / "m.db.blobs")
-
-
-Get = Callable[..., Downloaded]
 
 
 @pytest.fixture

@@ -7,11 +7,14 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote
 
-from mirror.blobs import Entry
+from mirror.blobs import Downloaded, Entry
+
+Get = Callable[..., Downloaded]
+"""The type of the `get` fixture."""
 
 
 def md5(body: bytes) -> str:

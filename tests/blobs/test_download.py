@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import xxhash
-from conftest import Get
-from host import Host, entry_of, md5
+from host import Get, Host, entry_of, md5
 
 from mirror.blobs import BlobStore, Entry, Progress
 from mirror.errors import (

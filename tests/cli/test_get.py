@@ -1,0 +1,157 @@
+"""`mirror get` and `mirror blobs`, as a user calls them, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import Run
+
+from mirror.sandbox import Server, World
+from mirror.sandbox.objects import StoredFile
+
+KEY = "k" * 40
+FILES = {
+    "output.log": b"line one\nline two\n",
+    "media/a.png": b"first picture",
+    "media/deep/b.png": b"another picture",
+    "media/a.txt": b"words",
+    "empty": b"",
+}
+NOW = "2026-01-02T03:04:05Z"
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.add_user("dev", key=KEY, teams=["team"])
+    world.add_project("team", "vision", user="dev")
+    files = world.add_run("team/vision", name="abc", state="finished").recorded().files
+    for name, body in FILES.items():
+        files[name] = StoredFile(world.number(), name, NOW, body, "text/plain")
+    evil = world.add_run("team/vision", name="evil", state="finished").recorded().files
+    evil["../../evil"] = StoredFile(world.number(), "../../evil", NOW, b"evil", "text/plain")
+    return world
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[Server]:
+    with Server(world) as running:
+        yield running
+
+
+@pytest.fixture
+def path(world: World, server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of a run with files, in a project that was synced."""
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("MIRROR_STORE", str(Path.home() / "m.db"))
+    assert run("sync", "team/vision", "--quiet").exit_code == 0
+    return "team/vision/abc"
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*", set(FILES)),
+        ("output.log", {"output.log"}),
+        ("media/*.png", {"media/a.png", "media/deep/b.png"}),
+        ("media/?.*", {"media/a.png", "media/a.txt"}),
+    ],
+)
+def test_files_of_a_run_come_by_name_or_glob(run: Run, path: str, tmp_path: Path, pattern: str, expected: set[str]) -> None:  # fmt: skip
+    done = run("get", f"{path}/{pattern}", "--to", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert below(tmp_path / "out") == {name: FILES[name] for name in expected}
+    assert f"{len(expected)} files" in done.stdout
+
+
+def test_what_was_got_once_comes_offline(run: Run, path: str, server: Server, tmp_path: Path) -> None:  # fmt: skip
+    assert run("get", f"{path}/*", "--to", tmp_path / "one").exit_code == 0
+    server.stop()
+    done = run("get", f"{path}/*", "--to", tmp_path / "two", "--offline", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["files"], said["fetched"]) == (len(FILES), 0)
+    assert below(tmp_path / "two") == FILES
+
+
+def test_what_was_never_got_is_told_offline(run: Run, path: str, tmp_path: Path) -> None:
+    done = run("get", f"{path}/*", "--to", tmp_path / "out", "--offline")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+    assert "is not in the mirror" in done.stderr
+    assert below(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        (("{path}/nothing*",), 2, "has no file 'nothing*'"),
+        (("team/vision",), 2, "neither an artifact nor files of a run"),
+        (("{path}",), 2, "neither an artifact nor files of a run"),
+        (("{path}/*", "--prefix", "x"), 2, "--prefix is for artifacts"),
+        ((), 2, "Missing argument"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(run: Run, path: str, args: tuple[str, ...], code: int, text: str) -> None:  # fmt: skip
+    done = run("get", *(arg.format(path=path) for arg in args))
+    assert done.exit_code == code
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(run: Run, path: str, tmp_path: Path) -> None:  # fmt: skip
+    done = run("get", "team/vision/evil/*", "--to", tmp_path / "a" / "b")
+    assert done.exit_code == 1
+    assert "leads upwards" in done.stderr
+    assert not (tmp_path / "evil").exists()
+
+
+def test_blobs_are_counted_verified_and_evicted(run: Run, path: str, tmp_path: Path) -> None:
+    run("get", f"{path}/*", "--to", tmp_path / "out")
+    counted = json.loads(run("blobs", "size", "--json").stdout)
+    total = sum(map(len, FILES.values()))
+    assert (counted["files"], counted["bytes"], counted["quota_bytes"]) == (len(FILES), total, None)
+    assert counted["folder"] == str(Path.home() / "m.db.blobs")
+    assert f"{len(FILES)} files" in run("blobs", "size").stdout
+    assert run("blobs", "verify").exit_code == 0
+
+    damaged = next(
+        p for p in Path(counted["folder"]).rglob("*") if p.is_file() and p.stat().st_size
+    )
+    damaged.chmod(0o644)
+    damaged.write_bytes(os.urandom(damaged.stat().st_size))
+    found = run("blobs", "verify", "--json")
+    assert found.exit_code == 1
+    assert [each["path"] for each in json.loads(found.stdout)["damaged"]] == [str(damaged)]
+    assert run("blobs", "verify", "--remove").exit_code == 1
+    assert run("blobs", "verify").exit_code == 0
+
+    assert json.loads(run("blobs", "gc", "--to", "20B", "--json").stdout)["left_bytes"] <= 20
+    assert "0 files, 0 B are left" in run("blobs", "gc", "--to", "0").stdout
+    assert below(tmp_path / "out") == FILES  # what was downloaded stays
+    assert run("get", f"{path}/*", "--to", tmp_path / "again").exit_code == 0
+
+
+def test_the_quota_of_the_settings_holds(run: Run, path: str, tmp_path: Path) -> None:
+    Path("mirror.toml").write_text('[contents]\nquota = "30B"\nfolder = "kept"\n')
+    assert run("get", f"{path}/*", "--to", tmp_path / "out").exit_code == 0
+    assert below(tmp_path / "out") == FILES
+    counted = json.loads(run("blobs", "size", "--json").stdout)
+    assert 0 < counted["bytes"] <= 30
+    assert counted["folder"] == str(Path.home() / "kept")
+
+
+@pytest.mark.parametrize("size", ["much", "-1", "1.5XB", ""])
+def test_a_size_that_cannot_be_read_is_wrong_use(run: Run, size: str) -> None:
+    done = run("blobs", "gc", f"--to={size}")
+    assert done.exit_code == 2
+    assert "expected a size" in done.stderr
