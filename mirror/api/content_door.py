@@ -11,22 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.api.door import Door
 from mirror.api.raising import edge
-from mirror.blobs import (
-    BlobStore,
-    Downloaded,
-    Entry,
-    Progress,
-    download_entries,
-    is_digest,
-    safe_target,
-)
 from mirror.errors import DigestMismatch, RemoteError
 from mirror.jsontext import dumps, loads
-from mirror.remote.downloads import download
 
 if TYPE_CHECKING:
     from mirror.api.files import File
     from mirror.api.runs import Run
+    from mirror.blobs import BlobStore, Downloaded, Entry, Progress
     from mirror.blobs.download import Urls
     from mirror.remote.client import Client
 
@@ -87,6 +78,8 @@ class ContentDoor(Door):
     @property
     def blobs(self) -> BlobStore:
         """The contents kept beside the store, or where the settings say."""
+        from mirror.blobs import BlobStore  # with it comes httpx, which an Api does without
+
         settings, path = self.config.contents, self.store.path
         if settings.is_default and path is not None:  # a store that was handed over as an object
             settings = replace(settings, folder=f"{path}.blobs")
@@ -122,6 +115,9 @@ class ContentDoor(Door):
         root: Path,
         on_progress: Callable[[Progress], object] | None,
     ) -> Downloaded:
+        from mirror.blobs import download_entries, is_digest, safe_target
+        from mirror.remote.downloads import download
+
         named = [node for node in nodes if is_digest(node.get("md5"))]
         done = download_entries(
             self.blobs,
@@ -173,6 +169,8 @@ class ContentDoor(Door):
     def contents(self, file: File) -> bytes:
         """Return a small file's contents."""
         assert file.run is not None
+        from mirror.blobs import safe_target
+
         with tempfile.TemporaryDirectory(prefix="mirror-") as folder:
             self.download_files(file.run, [file._attrs], Path(folder))
             return safe_target(folder, file.name).read_bytes()
@@ -274,5 +272,7 @@ class ContentDoor(Door):
 
 
 def _entry(node: Mapping[str, Any]) -> Entry:
+    from mirror.blobs import Entry
+
     size = node.get("sizeBytes")
     return Entry(node["name"], node["md5"], None if size is None else int(size))
