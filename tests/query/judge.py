@@ -250,15 +250,25 @@ def ordered(runs: Iterable[Run], order: str | None) -> list[Run]:
         key.strip().replace("\\,", ",") for key in re.split(r"(?<!\\),", order or "+created_at")
     ]
 
-    def compare(left: Run, right: Run) -> int:
-        for key in [*keys, "+created_at"]:
-            name = key.lstrip("+-")
-            here = _compare(sort_value(left, name), sort_value(right, name), key.startswith("-"))
-            if here:
-                return here
-        return (left["name"] > right["name"]) - (left["name"] < right["name"])
+    signs = [key.startswith("-") for key in keys]
+    names = [key.lstrip("+-") for key in keys]
+    placed = [
+        (
+            [sort_value(run, name) for name in names],
+            (sort_value(run, "created_at"), run["name"]),
+            run,
+        )
+        for run in runs
+    ]
 
-    return sorted(runs, key=cmp_to_key(compare))
+    def compare(left: Any, right: Any) -> int:
+        for here, there, descending in zip(left[0], right[0], signs, strict=True):
+            found = _compare(here, there, descending)
+            if found:
+                return found
+        return (left[1] > right[1]) - (left[1] < right[1])
+
+    return [run for *_, run in sorted(placed, key=cmp_to_key(compare))]
 
 
 def sort_value(run: Run, name: str) -> tuple[int, int, Any]:
