@@ -282,14 +282,18 @@ IN_MLFLOW = {
 
 
 class Jsonb(Naive):
-    """A table of jsonb on PostgreSQL as it comes, a row a run, counted by SQL written by hand."""
+    """One PostgreSQL table, a row a run, and jsonb operators written by hand; values are kept as lz4."""
 
     def __init__(self, store: Store) -> None:
         self.engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
         with self.engine.connect() as db:
+            names = "state, duration, display_name, tags, config, summary_metrics"
             db.exec_driver_sql(
-                "CREATE TABLE flat AS SELECT r.state, r.duration, r.display_name, r.tags, d.config,"
-                " d.summary_metrics FROM runs r JOIN run_documents d USING (run_key)"
+                "CREATE TABLE flat (state text, duration float8, display_name text, tags jsonb,"
+                " config jsonb COMPRESSION lz4, summary_metrics jsonb COMPRESSION lz4)"
+            )
+            db.exec_driver_sql(
+                f"INSERT INTO flat SELECT {names} FROM runs JOIN run_documents USING (run_key)"
             )
             db.exec_driver_sql("VACUUM ANALYZE flat")
 
@@ -670,11 +674,9 @@ def bars(figures: dict[str, Any], compiled: dict[str, float]) -> list[tuple[str,
             figures, "sqlite indexed", "page", shapes
         )
         found.append(("first page over MLflow's, geomean of its shapes", 50, ratio))
-    if "postgresql indexed" in figures:
-        ratio = mean_of(figures, "postgresql", "count") / mean_of(
-            figures, "postgresql indexed", "count"
-        )
-        found.append(("PostgreSQL: count over its jsonb scan, geomean", 8, ratio))
+    if "jsonb" in figures:
+        ratio = mean_of(figures, "jsonb", "count") / mean_of(figures, "postgresql indexed", "count")
+        found.append(("PostgreSQL: count, geomean, over the jsonb scan", 8, ratio))
     return found
 
 
@@ -738,6 +740,10 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     promised = bars(figures, compiled)
     differing = agree(engines)
     show(figures, promised)
+    if "postgresql indexed" in figures:
+        own = mean_of(figures, "postgresql", "count")
+        own /= mean_of(figures, "postgresql indexed", "count")
+        print(f"PostgreSQL: what indexes add to our own scan, count, geomean: {own:.1f}×")
     print("\nparse and compile, µs:", {name: round(us, 1) for name, us in compiled.items()})
     print("counts that differ (json_extract does not bracket types, columns have one):", differing)
     machine = {
