@@ -32,8 +32,8 @@ OPTIONAL: frozenset[str] = frozenset(
         "access", "admin", "bestLoss", "commit", "computeSeconds", "controller", "description",
         "displayName", "email", "eventsLineCount", "exitcode", "fileCount", "github", "host",
         "historyKeys", "historyLineCount", "isBenchmark", "lastActive", "logLineCount", "method",
-        "readOnly", "runCountExpected", "scheduler", "stopped", "storageBytes", "systemMetrics", "totalSweeps",
-        "teams", "updatedAt",
+        "digestAlgorithm", "historyStep", "readOnly", "runCountExpected", "scheduler", "stopped", "storageBytes", "systemMetrics",
+        "teams", "totalCount", "totalSweeps", "ttlIsInherited", "updatedAt", "usedAs", "usedCount",
     }
 )  # fmt: skip
 """Fields a mirror can live without: older servers lack some of them."""
