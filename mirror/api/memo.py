@@ -7,7 +7,9 @@ computed again.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +34,7 @@ class Memo:
         self._store = store
         self._lock = threading.Lock()
         self._cursor: Any = None
+        self._closing: Callable[[], object] = lambda: None
         self._seen: int | None = None
         self._answers: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._weight = 0
@@ -80,17 +83,21 @@ class Memo:
         with self._lock:
             if self._cursor is None:
                 connection: Any = self._store.engine.raw_connection()
-                driver = connection.driver_connection
+                connection.detach()  # it is ours until the end, and no place of the pool
+                driver = connection.dbapi_connection  # (a detached one knows no other)
                 if self._store.backend != "sqlite":
                     driver.autocommit = True
-                self._held = connection
                 self._cursor = driver.cursor()
+                self._closing = weakref.finalize(self, _end, connection, os.getpid())
             self._cursor.execute(_SEQUENCE)
             return int(self._cursor.fetchone()[0])
 
     def close(self) -> None:
-        """Give the connection back."""
-        if self._cursor is not None:
-            self._cursor.close()
-            self._held.close()
-            self._cursor = None
+        """Close the connection; an Api that is dropped does it too."""
+        self._cursor = None
+        self._closing()
+
+
+def _end(connection: Any, pid: int) -> None:
+    if os.getpid() == pid:  # after a fork the socket is the parent's
+        connection.close()

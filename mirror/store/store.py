@@ -12,6 +12,7 @@ import os
 import sqlite3
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,8 @@ class Store:
         # SQLite has one writer: our own threads take turns here instead of polling its lock.
         self._writer = threading.Lock() if self.backend == "sqlite" else contextlib.nullcontext()
         self._statements: dict[tuple[str, tuple[str, ...], tuple[str, ...]], str] = {}
+        # A script that drops its Api closes nothing itself.
+        weakref.finalize(self, _dispose, engine, os.getpid())
 
     # -------------------------------------------------------------- opening
 
@@ -300,6 +303,10 @@ def _insert(backend: str) -> Any:
     else:
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     return insert
+
+
+def _dispose(engine: Engine, pid: int) -> None:
+    engine.dispose(close=os.getpid() == pid)  # after a fork the sockets are the parent's
 
 
 # ------------------------------------------------------------------ opening, engine by engine
