@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
 from typing import Any
 
+import psycopg
 import pytest
 
 import mirror
@@ -14,9 +16,8 @@ from mirror.store.store import Store
 def is_open(connection: Any) -> bool:
     try:
         connection.cursor().execute("SELECT 1")
-    except Exception as error:
-        assert "closed" in str(error)
-        return False
+    except (sqlite3.ProgrammingError, psycopg.OperationalError) as error:
+        return "closed" not in str(error)
     return True
 
 
