@@ -4,9 +4,9 @@
     python benchmarks/facade.py memory [N]  peak memory of loops over N runs (default 200,000)
 
 The real client asks a sandbox on loopback with no added latency, so a real server's network and load
-only widen the ratios. Each loop of each side runs in a process of its own: its first round is one
-figure, the best of the later ROUNDS the other. Count and top 10 ask something new in every round, since
-both the sandbox and an Api remember answers; the rows "again" ask the same.
+only widen the ratios. Each loop of each side runs in a process of its own: from the import to the end
+of its first round is one figure, the best of the later ROUNDS the other. Count and top 10 ask something
+new in every round, since both the sandbox and an Api remember answers; the rows "again" ask the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEY = "benchmark0" * 4
 BIG, SMALL = "team/big", "team/small"
 ROUNDS = 3
 
-# what is compared → the least ratio wanted, of the first round and of later ones
+# what is compared → the least ratio wanted, of the later rounds
 BARS = {
     "list 2,000 runs, lazy": 20,
     "list 2,000 runs, full": 20,
@@ -79,35 +79,45 @@ LOOPS: dict[str, Callable[[Any, int], int]] = {
     "top 10 by a metric": top,
     "count again": lambda api, _round: count(api, -1),
     "top 10 again": lambda api, _round: top(api, -1),
+    "count, indexed": lambda api, round: count(api, round + 20),
+    "top 10, indexed": lambda api, round: top(api, round + 20),
 }
+INDEXED = ("config.model.type", "summary_metrics.loss", "summary_metrics.val/acc")
+"""Keys with a value index (`mirror index add`) in the store of the rows that say so."""
 
 
-def measure(api: Any, name: str) -> dict[str, float]:
-    """Seconds of a loop: its first round in this process, the best later one, and that one's CPU."""
+def measure(api: Any, name: str, started: float) -> dict[str, float]:
+    """Seconds from `started` to the end of a loop's first round; the best later round, and its CPU."""
     rounds = []
+    first = 0.0
     for round in range(1 + ROUNDS):
         api.flush()
         start, busy = time.perf_counter(), time.process_time()
         found = LOOPS[name](api, round)
         rounds.append((time.perf_counter() - start, time.process_time() - busy))
         assert found, name
+        first = first or time.perf_counter() - started
     best = min(rounds[1:])
-    return {"first": rounds[0][0], "later": best[0], "cpu": best[1]}
+    return {"first": first, "later": best[0], "cpu": best[1]}
 
 
 # ------------------------------------------------------------------ one side each, in its own process
 
 
 def side_wandb(url: str, _store: str, name: str) -> dict[str, float]:
+    started = time.perf_counter()
     import wandb
 
-    return measure(wandb.Api({"base_url": url}, timeout=300, api_key=KEY), name)
+    return measure(wandb.Api({"base_url": url}, timeout=300, api_key=KEY), name, started)
 
 
 def side_mirror(_url: str, store: str, name: str) -> dict[str, float]:
+    started = time.perf_counter()
     import mirror
 
-    return measure(mirror.Api(store=store, mode="offline"), name)
+    if name.endswith("indexed"):
+        store = f"{store}.indexed"
+    return measure(mirror.Api(store=store, mode="offline"), name, started)
 
 
 def side_first_wandb(url: str, _store: str) -> dict[str, float]:
@@ -225,10 +235,27 @@ def world(big: int, small: int) -> Any:
             config = resolve(store=store, base_url=url, api_key=KEY, environ={}, cwd=folder)
             report = sync([BIG, SMALL], config=config)
             assert report.ok, report.failures
+            if big <= 2000:
+                _index(store)
             yield url, store, folder
         finally:
             process.terminate()
             process.wait()
+
+
+def _index(url: str) -> None:
+    """Put a copy beside the store that has value indexes."""
+    from mirror import indexes
+    from mirror.databases import backup
+    from mirror.store.store import Store
+
+    path = Path(url.removeprefix("sqlite:///"))
+    copy = path.with_name(f"{path.name}.indexed")
+    with Store.open(path) as store:
+        backup(store, copy)
+    with Store.open(copy) as store:
+        for field in INDEXED:
+            indexes.add(store, field)
 
 
 def compare() -> None:
@@ -236,7 +263,7 @@ def compare() -> None:
     with world(2000, 200) as place:
         for first in ("side_first_wandb", "side_first_mirror"):
             child(first, *place)  # byte code is compiled, files are in memory
-        print(f"{'':<26}{'first round in a process':^32}{'later rounds':^32}{'of it CPU of':>14}")
+        print(f"{'':<26}{'fresh process, with import':^32}{'later rounds':^32}{'of it CPU of':>14}")
         print(
             f"{'':<26}"
             + f"{'wandb':>11}{'mirror':>11}{'ratio':>8}  " * 2
@@ -262,9 +289,8 @@ def _ratio(theirs: dict[str, float], ours: dict[str, float], name: str) -> str:
 def _verdict(theirs: dict[str, float], ours: dict[str, float], name: str) -> str:
     if name not in BARS:
         return ""
-    met = [theirs[part] / ours[part] >= BARS[name] for part in ("first", "later")]
-    said = "ok" if all(met) else "MISSED" if not any(met) else "ok later" if met[1] else "ok first"
-    return f"{BARS[name]:>5}x {said}"
+    met = theirs["later"] / ours["later"] >= BARS[name]
+    return f"{BARS[name]:>5}x {'ok' if met else 'MISSED'}"
 
 
 def best_of(side: str, url: str, store: str, home: str) -> dict[str, float]:
