@@ -23,6 +23,7 @@ from mirror.store.json_value import (
     Value,
     as_sql,
     in_range,
+    is_beyond,
     is_position,
     number,
     type_of,
@@ -80,14 +81,17 @@ class _PostgresValue:
     def _possible(self, literal: Any) -> bool:
         return bool(self.types & type_of(literal))
 
+    def _can_equal(self, literal: Any) -> bool:
+        return self._possible(literal) and not is_beyond(literal)
+
     def equals(self, literal: Any) -> Condition:
         if literal is None:
             return self.null()
-        return self._possible(literal) and self._sql("{v} = {y}", y=_jsonb(literal))
+        return self._can_equal(literal) and self._sql("{v} = {y}", y=_jsonb(literal))
 
     def among(self, literals: Sequence[Any]) -> Condition:
         conditions = [self.null()] if any(literal is None for literal in literals) else []
-        texts = [_json_text(x) for x in literals if x is not None and self._possible(x)]
+        texts = [_json_text(x) for x in literals if x is not None and self._can_equal(x)]
         if texts:
             texts = list(dict.fromkeys(texts))
             conditions.append(self._sql("{v} = ANY({list})", list=_jsonb_array(texts)))
@@ -169,7 +173,8 @@ class _PostgresValue:
             and not any(isinstance(x, list | dict) for x in among)
         ):
             # Of plain values, containment is equality with an element.
-            return either(self._sql("{v} @> {y}", y=_jsonb([x])) for x in among)
+            finite = (x for x in among if not is_beyond(x))
+            return either(self._sql("{v} @> {y}", y=_jsonb([x])) for x in finite)
         held = test(_PostgresValue(sql("e.v"), ANY_TYPE))
         if held is False:
             return False
@@ -241,7 +246,7 @@ class _PostgresIndexed(_PostgresValue):
     def equals(self, literal: Any) -> Condition:
         if literal is None:
             return self.null()
-        if not self._possible(literal):
+        if not self._can_equal(literal):
             return False
         exact = self._sql("{v} = {y}", y=_jsonb(literal))
         if isinstance(literal, list | dict):
@@ -255,7 +260,7 @@ class _PostgresIndexed(_PostgresValue):
 
     def among(self, literals: Sequence[Any]) -> Condition:
         direct = [x for x in literals if not _is_short(x)]
-        texts = [_json_text(x) for x in literals if _is_short(x) and self._possible(x)]
+        texts = [_json_text(x) for x in literals if _is_short(x) and self._can_equal(x)]
         conditions = [self.equals(x) for x in direct if x is None]
         conditions.append(super().among([x for x in direct if x is not None]))
         if texts:

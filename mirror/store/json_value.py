@@ -22,6 +22,7 @@ __all__ = [
     "Walk",
     "as_sql",
     "in_range",
+    "is_beyond",
     "is_position",
     "number",
     "split",
@@ -150,6 +151,11 @@ def number(literal: int | float) -> int | float:
         return float(literal)
     except OverflowError:
         return math.inf if literal > 0 else -math.inf
+
+
+def is_beyond(literal: Any) -> bool:
+    """Say whether a literal is an integer that no double comes near, so that no value equals it."""
+    return type(literal) is int and math.isinf(number(literal))
 
 
 def split(literals: Iterable[Any]) -> tuple[bool, list[bool], list[Any], list[Any]]:

@@ -114,6 +114,23 @@ def test_a_list_of_100_000_literals_is_one_bound_value(hostile: Store) -> None:
         assert RunQuery(hostile, "p", filters).names() == names
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["above", "below"])
+def test_an_integer_beyond_all_doubles_equals_nothing_and_has_an_order(
+    hostile: Store, number: int
+) -> None:
+    for column in ("config.text", "config.list", "summary_metrics.n", "tags", "display_name"):
+        for test in (
+            {"$eq": number},
+            {"$ne": number},
+            {"$in": [number, 3]},
+            {"$all": [number]},
+            {"$gt": number},
+            {"$lte": number},
+        ):
+            filters = {column: test}
+            assert ask(hostile, filters) == answer(RUNS, filters), filters
+
+
 def test_an_or_of_5_000_entries_is_answered(hostile: Store) -> None:
     same = {"$or": [{"summary_metrics.n": i} for i in range(5, 5_005)]}
     assert ask(hostile, same) == answer(RUNS, same)
