@@ -119,7 +119,7 @@ class Store:
 
     def _check_revision(self, *, upgrade: bool) -> None:
         found = self.revision()
-        if found == HEAD:
+        if found == HEAD or (upgrade and found is None and self._made()):
             return
         from mirror.store import migrate  # alembic loads only when there is something to do
 
@@ -127,6 +127,14 @@ class Store:
         if newer or not upgrade:
             raise SchemaOutdated(found, HEAD, newer=newer)
         migrate.upgrade(self)
+
+    def _made(self) -> bool:
+        if self.backend != "sqlite":
+            return False
+        from mirror.store import fresh
+
+        with _translated(self):
+            return fresh.create(self.engine, HEAD) or self.revision() == HEAD
 
     # -------------------------------------------------------------- transactions
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,50 @@ def test_migrating_twice_changes_nothing(store: Store) -> None:
     before = _tables(store)
     migrate.upgrade(store)
     assert (_tables(store), store.revision()) == (before, HEAD)
+
+
+def _all_of(store: Store) -> dict[str, object]:
+    """The whole database: its schema as SQLite keeps it, and every row."""
+    with store.read() as connection:
+        schema = connection.exec_driver_sql("SELECT name, type, sql FROM sqlite_master").all()
+        return {
+            "schema": {name: (kind, (sql or "").split()) for name, kind, sql in schema},
+            "rows": {
+                name: connection.exec_driver_sql(f'SELECT * FROM "{name}"').all()
+                for name, kind, _ in schema
+                if kind == "table"
+            },
+        }
+
+
+def test_a_new_sqlite_store_is_what_the_migrations_make(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "new.db", create=True, upgrade=True) as new:
+        made = _all_of(new)
+        command.downgrade(migrate.config(new), "base")
+        command.upgrade(migrate.config(new), "head")
+        assert _all_of(new) == made
+
+
+def test_making_a_sqlite_store_loads_no_alembic(tmp_path: Path) -> None:
+    program = (
+        "import sys; from mirror.store.store import Store;"
+        "Store.open(sys.argv[1], create=True, upgrade=True).close();"
+        "print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "new.db")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "False"
+
+
+def test_a_database_with_other_tables_is_migrated_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    with sqlite3.connect(path) as theirs:
+        theirs.execute("CREATE TABLE theirs (x)")
+    theirs.close()
+    with Store.open(path, upgrade=True) as store:
+        assert _tables(store) == {*tables.metadata.tables, "alembic_version", "theirs"}
 
 
 def _differences(store: Store) -> list[object]:
