@@ -8,6 +8,7 @@ those that are still to be fetched.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import threading
@@ -23,8 +24,8 @@ from urllib.parse import unquote, urlsplit
 
 from mirror.blobs.digests import digest_of, raw_digest, sealed
 from mirror.blobs.place import full_disk_told, new_file
-from mirror.blobs.store import BlobStore, Ended, Part
-from mirror.blobs.targets import Targets
+from mirror.blobs.store import BlobStore, Ended, Found, Part
+from mirror.blobs.targets import Target, Targets
 from mirror.errors import (
     ContentError,
     DigestMismatch,
@@ -150,8 +151,7 @@ def download_entries(
     work = _Work(blobs, urls, client, on_progress, skip_cache, fallback)
     found = work.sorted(entries, Path(root))
     work.result.references = [] if references else [entry for entry, _ in found.references]
-    with full_disk_told(str(root)):
-        work.place_all(found.here, threads)
+    work.place_all(found.here, threads)
     if found.missing:
         work.fetch_all(found.missing, threads)
     if references:
@@ -159,12 +159,12 @@ def download_entries(
     return work.result
 
 
-Wanted = tuple[Entry, Path]
+Wanted = tuple[Entry, str]
 
 
 @dataclass(slots=True)
 class _Sorted:
-    here: list[Wanted] = field(default_factory=list)
+    here: list[tuple[Entry, str, Found]] = field(default_factory=list)
     missing: list[Wanted] = field(default_factory=list)
     references: list[Wanted] = field(default_factory=list)
 
@@ -207,22 +207,21 @@ class _Work:
         with full_disk_told(str(root)):
             wanted = list(self._named(entries, Targets(root)))
         found = _Sorted()
-        for entry, target in wanted:
+        find = None if self._skip_cache else self.blobs.find
+        for entry, (target, is_free) in wanted:
             if entry.ref is not None:
                 found.references.append((entry, target))
-            elif _in_place(entry, target):
+            elif not is_free and _in_place(entry, target):
                 self.result.files += 1
-            elif not self._skip_cache and self.blobs.has(
-                entry.digest, entry.size, algorithm=entry.algorithm
-            ):
-                found.here.append((entry, target))
+            elif find and (kept := find(entry.digest, entry.size, entry.algorithm)):
+                found.here.append((entry, target, kept))
             else:
                 found.missing.append((entry, target))
         self._files_total = self.result.files + len(found.here) + len(found.missing)
         self._bytes_total = sum(entry.size or 0 for entry in _once(found.missing))
         return found
 
-    def _named(self, entries: Iterable[Entry], targets: Targets) -> Iterator[Wanted]:
+    def _named(self, entries: Iterable[Entry], targets: Targets) -> Iterator[tuple[Entry, Target]]:
         for entry in entries:
             try:
                 yield entry, targets.take(entry.path)
@@ -230,24 +229,32 @@ class _Work:
                 reason = "a file has the name of a folder that it has to be in"
                 self.result.skipped.append(Skipped(entry, reason))
 
-    def place_all(self, wanted: Sequence[Wanted], threads: int) -> None:
+    def place_all(self, wanted: Sequence[tuple[Entry, str, Found]], threads: int) -> None:
         """Put files whose contents are in the store; what was evicted meanwhile is fetched."""
         large = [each for each in wanted if (each[0].size or 0) > SMALL_BYTES]
-        for entry, target in wanted:
-            if (entry.size or 0) <= SMALL_BYTES:
-                self._put(entry, target)
+        for each in wanted:
+            if (each[0].size or 0) <= SMALL_BYTES:
+                self._hand_out(each)
         if large:
-            self._in_threads(large, lambda each: self._put(*each), threads)
+            self._in_threads(large, self._hand_out, threads)
 
-    def _put(self, entry: Entry, target: Path) -> None:
+    def _hand_out(self, wanted: tuple[Entry, str, Found]) -> None:
+        entry, target, found = wanted
         try:
-            self.blobs.place(entry.digest, target, algorithm=entry.algorithm)
+            self.blobs.hand_out(found, target)
         except FileNotFoundError:
             self.fetch_all([(entry, target)], 1)
         except IsADirectoryError:
             self._skip(entry)
         else:
             self._done()
+
+    def _put(self, entry: Entry, target: str) -> None:
+        found = self.blobs.find(entry.digest, entry.size, entry.algorithm)
+        if found is None:
+            self.fetch_all([(entry, target)], 1)
+        else:
+            self._hand_out((entry, target, found))
 
     def _skip(self, entry: Entry) -> None:
         with self._lock:
@@ -259,11 +266,12 @@ class _Work:
         self._tell(0)
 
     def _tell(self, count: int) -> None:
+        if self._on_progress is None:
+            return
         with self._lock:
             self._bytes += count
             state = Progress(self.result.files, self._files_total, self._bytes, self._bytes_total)
-        if self._on_progress is not None:
-            self._on_progress(state)
+        self._on_progress(state)
 
     # -------------------------------------------------------------- what is not
 
@@ -320,10 +328,10 @@ class _Work:
             self._fill(entry, part, addresses)
             self.blobs.keep(part)
 
-    def _fetch_to(self, entry: Entry, target: Path, addresses: _Addresses) -> None:
+    def _fetch_to(self, entry: Entry, target: str, addresses: _Addresses) -> None:
         """Fetch straight into the folder; nothing is kept in the store."""
         try:
-            with full_disk_told(str(target)), new_file(target) as file:
+            with full_disk_told(target), new_file(Path(target)) as file:
                 self._fill(entry, Part(file, entry.digest, entry.size, entry.algorithm), addresses)
         except IsADirectoryError:
             self._skip(entry)
@@ -411,7 +419,7 @@ class _Work:
             except IsADirectoryError:
                 self._skip(entry)
 
-    def _fetch_reference(self, entry: Entry, target: Path) -> None:
+    def _fetch_reference(self, entry: Entry, target: str) -> None:
         assert entry.ref is not None
         scheme = urlsplit(entry.ref).scheme
         if scheme not in ("http", "https", "file", ""):
@@ -419,7 +427,7 @@ class _Work:
                 f"{entry.path!r} is a reference to {scheme}://…, which mirror records and does not "
                 f"fetch: take it from its own storage ({entry.ref})"
             )
-        with full_disk_told(str(target)), new_file(target) as file:
+        with full_disk_told(target), new_file(Path(target)) as file:
             if scheme in ("http", "https"):
                 self._fetch_http(entry, entry.ref, file)
             else:
@@ -543,10 +551,10 @@ def _once(wanted: Iterable[Wanted]) -> Iterator[Entry]:
     return iter({_key(entry): entry for entry, _ in wanted}.values())
 
 
-def _in_place(entry: Entry, target: Path) -> bool:
+def _in_place(entry: Entry, target: str) -> bool:
     """Whether the file has the entry's contents already; untouched since we put it, it is not read."""
     try:
-        stat = target.lstat()
+        stat = os.lstat(target)
     except OSError:
         return False
     if not S_ISREG(stat.st_mode) or entry.size not in (None, stat.st_size):

@@ -12,13 +12,14 @@ import functools
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 
 from mirror.errors import ContentError, NoRoom
 
-__all__ = ["copy_bytes", "full_disk_told", "link_over", "new_file"]
+__all__ = ["copy_file", "full_disk_told", "link_over", "new_file"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_UNNAMED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
@@ -57,7 +58,7 @@ def new_file(target: Path) -> Iterator[FileIO]:
         _name(descriptor, target)
 
 
-def _unnamed(folder: Path) -> int | None:
+def _unnamed(folder: str | Path) -> int | None:
     flag = getattr(os, "O_TMPFILE", 0)
     if not flag or not _has_proc():
         return None
@@ -76,7 +77,7 @@ def _has_proc() -> bool:
     return Path("/proc/self/fd").is_dir()
 
 
-def _name(descriptor: int, target: Path) -> None:
+def _name(descriptor: int, target: str | Path) -> None:
     # The folder's descriptor means nothing beside an absolute path; it makes Python follow the link.
     _link_over(
         target,
@@ -100,15 +101,16 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".mirror-{secrets.token_hex(8)}.part")
 
 
-def link_over(source: Path, target: Path) -> None:
+def link_over(source: str, target: str) -> None:
     """Make `target` another name of the file `source`, in place of what was there."""
     _link_over(target, lambda name: os.link(source, name, follow_symlinks=False))
 
 
-def _link_over(target: Path, link: Callable[[Path], object]) -> None:
+def _link_over(target: str | Path, link: Callable[[str | Path], object]) -> None:
     try:
         link(target)
     except FileExistsError:
+        target = Path(target)
         part = _beside(target)
         link(part)
         try:
@@ -126,9 +128,45 @@ def _rename(part: Path, target: Path) -> None:
         raise
 
 
+SMALL_BYTES = 1 << 16
+
+
+def copy_file(source: str, target: str, mtime_ns: int) -> None:
+    """Make `target` a copy of a file, in place of what was there, modified at `mtime_ns`.
+
+    The kernel shares the blocks where the file system can. Raises OSError.
+    """
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        block = os.read(reader, SMALL_BYTES)
+        if len(block) < SMALL_BYTES and _copied(block, target, mtime_ns):
+            return
+        with new_file(Path(target)) as file:
+            copy_bytes(reader, file)
+            os.utime(file.fileno(), ns=(time.time_ns(), mtime_ns))
+    finally:
+        os.close(reader)
+
+
+def _copied(block: bytes, target: str, mtime_ns: int) -> bool:
+    """Write a small file in as few calls as there are; False where that cannot be done here."""
+    descriptor = _unnamed(target.rpartition("/")[0] or ".")
+    if descriptor is None:
+        return False
+    try:
+        if os.write(descriptor, block) != len(block):
+            return False
+        os.utime(descriptor, ns=(time.time_ns(), mtime_ns))
+        _name(descriptor, target)
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def copy_bytes(source: int, file: FileIO) -> None:
     """Copy all of an open file. The kernel shares the blocks where the file system can."""
     left = os.fstat(source).st_size
+    os.lseek(source, 0, os.SEEK_SET)
     try:
         while left > 0:
             done = os.copy_file_range(source, file.fileno(), min(left, 1 << 30))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mirror.blobs.digests import (
     ALGORITHMS,
@@ -33,11 +33,11 @@ from mirror.blobs.digests import (
     seal_ns,
     sealed,
 )
-from mirror.blobs.place import copy_bytes, full_disk_told, link_over, new_file
+from mirror.blobs.place import copy_file, full_disk_told, link_over
 from mirror.config import ContentSettings
 from mirror.errors import ConfigError, ContentError, DigestMismatch, NoRoom
 
-__all__ = ["LINKS", "BlobStore", "Damage", "Ended", "Part", "Swept", "Total"]
+__all__ = ["LINKS", "BlobStore", "Damage", "Ended", "Found", "Part", "Swept", "Total"]
 
 LINKS: Final = ("copy", "hardlink")
 INCOMING: Final = "incoming"
@@ -61,6 +61,13 @@ class Waiter(Protocol):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait; return whether it was set."""
+
+
+class Found(NamedTuple):
+    """Sound contents: where they are, and the modification time that seals them."""
+
+    path: str
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ class BlobStore:
         if link not in LINKS:
             raise ValueError(f"link is {' or '.join(LINKS)}, not {link!r}")
         self.folder = Path(folder)
+        self._prefix = f"{os.fspath(folder)}/"
         self.quota_bytes = quota_bytes
         self.link = link
         self._lock = threading.Lock()
@@ -139,19 +147,28 @@ class BlobStore:
         A file that was written to since it was put here is read again; what turns out damaged is
         removed. Raises ContentError for a text that is no digest.
         """
-        path = self.path(digest, algorithm)
+        return self.find(digest, size, algorithm) is not None
+
+    def find(self, digest: str, size: int | None = None, algorithm: str = "md5") -> Found | None:
+        """Return where sound contents are, and count them as used; None where there are none (`has`)."""
+        if algorithm not in ALGORITHMS:
+            new_hash(algorithm)  # says so
+        raw = raw_digest(digest)
+        name = raw.hex()
+        path = f"{self._prefix}{algorithm}/{name[:2]}/{name[2:]}"
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # noqa: PTH116 # a Path a file costs more than the file
         except OSError:
-            return False
+            return None
         if size is not None and stat.st_size != size:
-            self._examine(path, digest, algorithm)
-            return False
-        if not sealed(stat.st_mtime_ns, raw_digest(digest)):
-            return self._examine(path, digest, algorithm)
+            self._examine(Path(path), digest, algorithm)
+            return None
+        if not sealed(stat.st_mtime_ns, raw):
+            sound = self._examine(Path(path), digest, algorithm)
+            return Found(path, Path(path).stat().st_mtime_ns) if sound else None
         with contextlib.suppress(OSError):  # a store of somebody else's
             os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
-        return True
+        return Found(path, stat.st_mtime_ns)
 
     def _examine(self, path: Path, digest: str, algorithm: str) -> bool:
         """Read a doubtful file: seal it again, or remove it."""
@@ -311,14 +328,17 @@ class BlobStore:
         it; never a symbolic link. Its folder has to exist. Raises FileNotFoundError if the contents are
         not here, IsADirectoryError, NoRoom, ContentError.
         """
-        target = Path(target)
-        if not self.has(digest, algorithm=algorithm):
+        found = self.find(digest, algorithm=algorithm)
+        if found is None:
             raise FileNotFoundError(errno.ENOENT, "these contents are not in the store", digest)
-        source = self.path(digest, algorithm)
-        with full_disk_told(str(target)):
-            if self.link == "hardlink" and _linked(source, target):
-                return
-            _copy(source, target)
+        self.hand_out(found, os.fspath(target))
+
+    def hand_out(self, found: Found, target: str) -> None:
+        """Make a file of what `find` gave (`place`)."""
+        with full_disk_told(target):
+            if self.link != "hardlink" or not _linked(found.path, target):
+                # The seal comes along, so that an untouched copy is known without reading it.
+                copy_file(found.path, target, found.mtime_ns)
 
     # -------------------------------------------------------------- looking after it
 
@@ -479,26 +499,14 @@ def _is_at(file: FileIO, path: Path) -> bool:
         return False
 
 
-def _linked(source: Path, target: Path) -> bool:
+def _linked(source: str, target: str) -> bool:
     try:
         link_over(source, target)
-    except IsADirectoryError:
+    except (IsADirectoryError, NotADirectoryError):
         raise
     except OSError:  # another disk, too many names, no right to
         return False
     return True
-
-
-def _copy(source: Path, target: Path) -> None:
-    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with new_file(target) as file:
-            copy_bytes(reader, file)
-            # The seal comes along, so that an untouched copy is known without reading it.
-            stat = os.fstat(reader)
-            os.utime(file.fileno(), ns=(time.time_ns(), stat.st_mtime_ns))
-    finally:
-        os.close(reader)
 
 
 def _sync_folder(folder: Path) -> None:

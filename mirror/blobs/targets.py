@@ -13,10 +13,11 @@ import sys
 import tempfile
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from mirror.errors import UnsafeName
 
-__all__ = ["Targets", "ignores_case", "safe_target"]
+__all__ = ["Target", "Targets", "ignores_case", "safe_target"]
 
 NAME_BYTES, PATH_BYTES = 255, 4095
 """What file systems take: bytes of one part, bytes of a whole path."""
@@ -38,6 +39,10 @@ def safe_target(
     target = _named(Path(root), entry_path, windows_names)
     _check_links(Path(root), target.parent, entry_path)
     return target
+
+
+_PLAIN = re.compile(r"(?!\.{1,2}(/|$))[\w.+=@,-]{1,60}(/(?!\.{1,2}(/|$))[\w.+=@,-]{1,60}){0,8}")
+"""Names that need no second look: short, relative, nothing that any system reads another way."""
 
 
 def _named(root: Path, entry_path: str, windows_names: bool) -> Path:
@@ -97,41 +102,62 @@ def ignores_case(folder: Path) -> bool:
         return path.with_name(path.name.upper()).exists()
 
 
+class Target(NamedTuple):
+    """A file to make; `is_free`: its folder was made for it, so there is nothing in its place."""
+
+    path: str
+    is_free: bool
+
+
 class Targets:
     """The files of one download below a folder: each name once, no file where a folder has to be."""
 
     def __init__(self, root: Path, *, case_matters: bool | None = None) -> None:
         """Make the folder. `case_matters`: whether `a` and `A` are two files; None: try it out."""
-        root.mkdir(parents=True, exist_ok=True)
         self.root = root
+        self._folders = {str(root): self._make_folder(root)}
+        self._prefix = f"{root}/" if str(root) != "/" else "/"
+        self._plain = len(os.fsencode(root)) < PATH_BYTES - 2300
         self._case_matters = not ignores_case(root) if case_matters is None else case_matters
         # A Mac takes `aux.txt` and `a:b` for names like any other.
         self._windows_names = not self._case_matters and sys.platform != "darwin"
+        self._plain = self._plain and not self._windows_names
         self._taken: dict[str, str] = {}
-        self._folders: set[Path] = set()
 
-    def take(self, entry_path: str) -> Path:
+    def take(self, entry_path: str) -> Target:
         """Return the target of an entry, with its folder made.
 
         Raises UnsafeName, also where another entry has the same file; IsADirectoryError and
         NotADirectoryError where the folder holds something else already.
         """
-        target = _named(self.root, entry_path, self._windows_names)
-        key = str(target) if self._case_matters else _folded(str(target))
+        target = self._named(entry_path)
+        key = target if self._case_matters else _folded(target)
         other = self._taken.setdefault(key, entry_path)
         if other != entry_path:
             raise UnsafeName(entry_path, f"on this file system it is the same file as {other!r}")
-        if target.parent not in self._folders:
-            _check_links(self.root, target.parent, entry_path)
-            self._make_folder(target.parent)
-        return target
+        folder = target.rpartition("/")[0]
+        is_new = self._folders.get(folder)
+        if is_new is None:
+            _check_links(self.root, Path(folder), entry_path)
+            is_new = self._folders[folder] = self._make_folder(Path(folder))
+        return Target(target, is_new)
 
-    def _make_folder(self, folder: Path) -> None:
+    def _named(self, entry_path: str) -> str:
+        # Paths cost more than the files they name, where those are small and many.
+        if self._plain and _PLAIN.fullmatch(entry_path):
+            return f"{self._prefix}{entry_path}"
+        _named(self.root, entry_path, self._windows_names)
+        return f"{self._prefix}{'/'.join(PurePosixPath(entry_path).parts)}"
+
+    def _make_folder(self, folder: Path) -> bool:
+        """Make a folder if need be; return whether it is new, and so has no file."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True)
         except FileExistsError as error:
+            if folder.is_dir():
+                return False
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error  # fmt: skip
-        self._folders.add(folder)
+        return True
 
 
 def _folded(text: str) -> str:
