@@ -23,7 +23,7 @@ from mirror.paths import is_pattern, matches, parse_project
 from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
 from mirror.store.store import Store
-from mirror.sync import kinds, lease, state
+from mirror.sync import collector, kinds, lease, state
 from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
 from mirror.sync.report import Event, ProjectReport, SyncReport
@@ -98,6 +98,7 @@ def sync(
         open_store(settings, store) as opened,
         connect(settings, max_rps=max_rps, stopping=stopping) as client,
         lease.held(opened) as token,
+        collector.relaxed(),
     ):
         order = _Order(
             client=client,
