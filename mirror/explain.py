@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -220,27 +221,60 @@ def format_query_error(error: QueryError, text: str | None) -> str:
 
 
 def _find_place(path: str, text: str) -> tuple[int, int] | None:
-    """Return where the last key of a place stands, found by following its keys through the text."""
-    position, found = 0, None
-    rest = path
+    """Return where the last key or item of a place stands, following it through a JSON text."""
+    at, found, rest = _after_space(text, 0), None, path
     while rest:
-        match = _longest_key(rest, text, position)
-        if match is None:
-            return found
-        key, start, length = match
-        found = start, start + length
-        position = start + length
-        rest = rest[len(key) :].lstrip(".")
-        if rest.startswith("["):
-            rest = rest.partition("]")[2].lstrip(".")
+        if text.startswith("[", at):
+            item = re.match(r"\[(\d+)\]\.?", rest)
+            spans = _items(text, at)
+            if item is None or int(item[1]) >= len(spans):
+                break
+            at, end = found = spans[int(item[1])]
+            rest = rest[item.end() :]
+            continue
+        members = [m for m in _members(text, at) if _leads(m[0], rest)]
+        if not members:
+            break
+        key, start, end, at = max(members, key=lambda member: len(member[0]))
+        found = start, end
+        rest = rest[len(key) :].removeprefix(".")
     return found
 
 
-def _longest_key(rest: str, text: str, position: int) -> tuple[str, int, int] | None:
-    ends = [i for i in range(len(rest), 0, -1) if i == len(rest) or rest[i] in ".["]
-    for end in ends:
-        written = json.dumps(rest[:end], ensure_ascii=False)
-        start = text.find(written, position)
-        if start >= 0:
-            return rest[:end], start, len(written)
-    return None
+def _leads(key: str, rest: str) -> bool:
+    return rest.startswith(key) and rest[len(key) : len(key) + 1] in ("", ".", "[")
+
+
+def _after_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _value_end(text: str, at: int) -> int:
+    return json.JSONDecoder().raw_decode(text, at)[1]
+
+
+def _members(text: str, at: int) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the keys of an object: each with where it begins and ends, and where its value begins."""
+    if not text.startswith("{", at):
+        return
+    at = _after_space(text, at + 1)
+    while not text.startswith("}", at):
+        key, key_end = json.JSONDecoder().raw_decode(text, at)
+        value = _after_space(text, _after_space(text, key_end) + 1)  # a colon lies between
+        yield key, at, key_end, value
+        at = _after_space(text, _value_end(text, value))
+        at = _after_space(text, at + text.startswith(",", at))
+
+
+def _items(text: str, at: int) -> list[tuple[int, int]]:
+    """Return where each item of a list begins and ends."""
+    found = []
+    at = _after_space(text, at + 1)
+    while not text.startswith("]", at):
+        end = _value_end(text, at)
+        found.append((at, end))
+        at = _after_space(text, end)
+        at = _after_space(text, at + text.startswith(",", at))
+    return found
