@@ -34,8 +34,10 @@ from mirror.errors import (
     RemoteError,
     Unreachable,
 )
-from mirror.remote.client import Client
-from mirror.remote.downloads import Stopped, fetch
+
+if TYPE_CHECKING:
+    from mirror.remote.client import Client
+    from mirror.remote.downloads import Sink
 
 __all__ = [
     "BATCH",
@@ -196,9 +198,21 @@ class _Work:
     def client(self) -> Client:
         """The client, opened when it is first needed."""
         with self._lock:
-            if not isinstance(self._client, Client):
+            if callable(self._client):
                 self._client = self._client()
             return self._client
+
+    def fetch(self, url: str, sink: Sink, *, with_key: bool = True) -> Mapping[str, str]:
+        """Ask for what a sink lacks (`mirror.remote.downloads.fetch`)."""
+        from mirror.remote.downloads import fetch  # with it comes httpx
+
+        return fetch(self.client, url, sink, with_key=with_key)
+
+    def came(self, count: int) -> None:
+        """Count bytes that came. Raises Ended where another file's failure ends the download."""
+        if self.stop.is_set():
+            raise Ended
+        self._tell(count)
 
     # -------------------------------------------------------------- what is here
 
@@ -302,9 +316,7 @@ class _Work:
                     self.stop.set()
                     pool.shutdown(wait=False, cancel_futures=True)
         if failed:
-            raise next(
-                (each for each in failed if not isinstance(each, Stopped | Ended)), failed[0]
-            )
+            raise next((each for each in failed if not isinstance(each, Ended)), failed[0])
 
     def _fetch_group(self, addresses: _Addresses, group: Sequence[Wanted]) -> None:
         entry = group[0][0]
@@ -340,7 +352,7 @@ class _Work:
 
     def _fill(self, entry: Entry, part: Part, addresses: _Addresses) -> None:
         """Fetch until a part is whole and right; pieces that do not fit are fetched once more as one."""
-        sink = _Counted(part, self._tell)
+        sink = _Counted(part, self.came)
         if part.length:
             self._tell(part.length)
         for again in (False, True):
@@ -367,7 +379,7 @@ class _Work:
             joined = joined or before > 0
             url = addresses.of(entry)
             try:
-                fetch(self.client, url, sink, stop=self.stop)
+                self.fetch(url, sink)
                 if entry.size is None or sink.length >= entry.size:
                     return joined
                 raise Unreachable(
@@ -402,7 +414,7 @@ class _Work:
         if seconds > WAIT_MAX_S:
             raise error
         if self.stop.wait(seconds):
-            raise Stopped
+            raise Ended
 
     # -------------------------------------------------------------- references
 
@@ -436,8 +448,8 @@ class _Work:
         self._done()
 
     def _fetch_http(self, entry: Entry, ref: str, file: FileIO) -> None:
-        sink = _Loose(file, self._tell)
-        headers = fetch(self.client, ref, sink, with_key=False, stop=self.stop)
+        sink = _Loose(file, self.came)
+        headers = self.fetch(ref, sink, with_key=False)
         self.result.fetched_bytes += sink.length
         etag = headers.get("etag", "").strip('"') or ref
         if entry.digest not in (etag, headers.get("etag"), ref):
@@ -517,8 +529,9 @@ class _Counted:
 
     def restart(self) -> None:
         """Forget all bytes."""
-        self._tell(-self._part.length)
+        back = self._part.length
         self._part.restart()
+        self._tell(-back)
 
 
 class _Loose:

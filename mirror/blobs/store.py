@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mirror.blobs.digests import (
     ALGORITHMS,
@@ -34,8 +34,10 @@ from mirror.blobs.digests import (
     sealed,
 )
 from mirror.blobs.place import copy_file, full_disk_told, link_over
-from mirror.config import ContentSettings
 from mirror.errors import ConfigError, ContentError, DigestMismatch, NoRoom
+
+if TYPE_CHECKING:
+    from mirror.config import ContentSettings
 
 __all__ = ["LINKS", "BlobStore", "Damage", "Ended", "Found", "Part", "Swept", "Total"]
 

@@ -28,7 +28,7 @@ from mirror.errors import (
 from mirror.remote.answers import number
 from mirror.remote.client import Client
 
-__all__ = ["Sink", "Stop", "Stopped", "download", "fetch"]
+__all__ = ["Sink", "download", "fetch"]
 
 TRIES = 3
 
@@ -47,25 +47,13 @@ class Sink(Protocol):
         """Forget all bytes."""
 
 
-class Stop(Protocol):
-    """An event that ends a download between two chunks (`threading.Event`)."""
-
-    def is_set(self) -> bool:
-        """Whether to end."""
-
-
-class Stopped(Exception):
-    """The download was ended by its `stop`; what came stays in the sink."""
-
-
-def fetch(
-    client: Client, url: str, sink: Sink, *, with_key: bool = True, stop: Stop | None = None
-) -> Mapping[str, str]:
+def fetch(client: Client, url: str, sink: Sink, *, with_key: bool = True) -> Mapping[str, str]:
     """Ask for the bytes that a sink lacks, once, and return the answer's headers.
 
     Raises RemoteError: with `status` where the server refused (an expired address is 400, 401, 403, 404
     or 410), RateLimited with the seconds to wait, Unreachable where the connection broke. What came
     before stays in the sink, for another try to go on from. `with_key` lets the API's own host see it.
+    What the sink raises ends it.
     """
     address = urljoin(f"{client.base_url}/", url)
     ours = with_key and client.is_own(address)
@@ -81,8 +69,6 @@ def fetch(
             _check(response, urlsplit(address).hostname or "")
             _check_start(response, sink)
             for chunk in response.iter_bytes():
-                if stop is not None and stop.is_set():
-                    raise Stopped
                 sink.write(chunk)
         return dict(response.headers)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,3 +268,9 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         blobs.put(md5(A), [A])
     assert not blobs.has(md5(A))
     assert blobs.size().files == 0
+
+
+def test_contents_that_are_here_need_no_http_library() -> None:
+    code = "import sys, mirror.blobs; print(*{'httpx', 'sqlalchemy', 'click'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
