@@ -19,7 +19,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from mirror.blobs.digests import digest_of, raw_digest, sealed
