@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
+from mirror.api.artifact_members import ArtifactMembers
 from mirror.api.raising import adapt, normalized
 from mirror.api.refused import Refused
 from mirror.api.source import Source
@@ -37,7 +38,7 @@ _WANDB = "0.31.0"
 Mode = Literal["auto", "offline", "online"]
 
 
-class Api(Refused):
+class Api(ArtifactMembers, Refused):
     """Reads runs, projects, sweeps and more from the mirror, as `wandb.Api` reads them from the server.
 
     >>> import mirror
@@ -264,9 +265,14 @@ class Api(Refused):
 
     def project(self, name: str, entity: str | None = None) -> Project:
         """Return a project. Nothing is read before an attribute is asked for; it never fails itself."""
+        from mirror.api.artifact_names import is_registry
         from mirror.api.projects import Project
 
-        return Project(self._service_api, self._entity() if entity is None else entity, name, {})  # type: ignore[arg-type]
+        if is_registry(name):  # it belongs to the organization, which is named by either name
+            entity = self._organization_entity(entity)
+        elif entity is None:
+            entity = self._entity()
+        return Project(self._service_api, entity, name, {})  # type: ignore[arg-type]
 
     def runs(
         self,

@@ -10,6 +10,7 @@ from mirror.api.paginator import Paginator
 from mirror.api.raising import normalized
 
 if TYPE_CHECKING:
+    from mirror.api.artifacts import ArtifactTypes, ProjectArtifactCollections
     from mirror.api.source import Source
     from mirror.api.sweeps import Sweeps
     from mirror.api.users import User
@@ -151,18 +152,31 @@ class Project(Attrs):
 
         return Sweeps(self._service_api, self.entity, self.name, per_page=per_page, filters=filters)
 
-    def artifacts_types(self, per_page: int = 50) -> Any:
-        """Refused: artifacts are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("Project.artifacts_types")
+    @normalized
+    def artifacts_types(self, per_page: int = 50) -> ArtifactTypes:
+        """Return the project's artifact types, a lazy listing. From the mirror; read through in auto mode."""
+        from mirror.api.artifacts import ArtifactTypes
 
+        return ArtifactTypes(self._service_api, self.entity, self.name, per_page=per_page)
+
+    @normalized
     def collections(
         self,
         filters: Mapping[str, Any] | None = None,
         order: str | None = None,
         per_page: int = 50,
-    ) -> Any:
-        """Refused: artifacts are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("Project.collections")
+    ) -> ProjectArtifactCollections:
+        """Return the project's artifact collections that match a filter, a lazy listing."""
+        from mirror.api.artifacts import ProjectArtifactCollections
+
+        return ProjectArtifactCollections(
+            self._service_api,
+            self.entity,
+            self.name,
+            filters=filters,
+            order=order,
+            per_page=per_page,
+        )
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """Return HTML that shows the project's page in a frame."""

@@ -1,4 +1,4 @@
-"""Members of `wandb.Api` that this version refuses: artifacts, registries, and everything that writes.
+"""Members of `wandb.Api` that this version refuses: everything that writes.
 
 They exist with the real signatures, so that a script fails with a sentence and not an AttributeError.
 """
@@ -17,80 +17,6 @@ class Refused:
     """The refused members of Api."""
 
     _service_api: Source
-
-    def artifact_types(self, project: Any = None, start: Any = None) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact_types")
-
-    def artifact_type(self, type_name: Any, project: Any = None) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact_type")
-
-    def artifact_collections(
-        self,
-        project_name: Any,
-        type_name: Any,
-        order: Any = None,
-        per_page: Any = 50,
-        start: Any = None,
-    ) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact_collections")
-
-    def artifact_collection(self, type_name: Any, name: Any) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact_collection")
-
-    def artifact_versions(self, type_name: Any, name: Any, per_page: Any = 50) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact_versions")
-
-    def artifacts(
-        self,
-        type_name: Any,
-        name: Any,
-        order: Any = None,
-        per_page: Any = 50,
-        tags: Any = None,
-        start: Any = None,
-    ) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifacts")
-
-    def artifact(self, name: Any, type: Any = None) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact")
-
-    def job(self, name: Any, path: Any = None) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("job")
-
-    def list_jobs(self, entity: Any, project: Any) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("list_jobs")
-
-    def artifact_exists(self, name: Any, type: Any = None) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact_exists")
-
-    def artifact_collection_exists(self, name: Any, type: Any) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("artifact_collection_exists")
-
-    def registries(
-        self,
-        organization: Any = None,
-        filter: Any = None,
-        order: Any = None,
-        per_page: Any = 100,
-        start: Any = None,
-    ) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("registries")
-
-    def registry(self, name: Any, organization: Any = None) -> Any:
-        """Refused: artifacts, jobs and registries are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("registry")
 
     def create_project(self, name: Any, entity: Any) -> Any:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""

@@ -25,6 +25,7 @@ from mirror.errors import CommError, RunNotFoundError
 from mirror.jsontext import load_packed, read_json
 
 if TYPE_CHECKING:
+    from mirror.api.artifacts import RunArtifacts
     from mirror.api.files import File, Files
     from mirror.api.history import HistoryScan
     from mirror.api.listings import Listing
@@ -785,13 +786,19 @@ class Run(Attrs):
 
     # -------------------------------------------------------------- refused: artifacts and writes
 
-    def logged_artifacts(self, per_page: int = 100) -> Any:
-        """Refused: artifacts are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("Run.logged_artifacts")
+    @normalized
+    def logged_artifacts(self, per_page: int = 100) -> RunArtifacts:
+        """Return the artifacts the run logged, a lazy listing. From the mirror; read through in auto mode."""
+        from mirror.api.artifacts import RunArtifacts
 
-    def used_artifacts(self, per_page: int = 100) -> Any:
-        """Refused: artifacts are not mirrored yet. Raises UnsupportedError."""
-        self._service_api.refuse_artifacts("Run.used_artifacts")
+        return RunArtifacts(self._service_api, self, mode="logged", per_page=per_page)
+
+    @normalized
+    def used_artifacts(self, per_page: int = 100) -> RunArtifacts:
+        """Return the artifacts the run used, a lazy listing. From the mirror; read through in auto mode."""
+        from mirror.api.artifacts import RunArtifacts
+
+        return RunArtifacts(self._service_api, self, mode="used", per_page=per_page)
 
     def use_artifact(self, artifact: Any, use_as: str | None = None) -> Any:
         """Refused: a write. Raises UnsupportedError, offline OfflineError."""

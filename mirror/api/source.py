@@ -6,7 +6,7 @@ and one class for each family of questions.
 
 from __future__ import annotations
 
-from mirror.api.content_door import ContentDoor
+from mirror.api.artifact_door import ArtifactDoor
 from mirror.api.door import app_url
 from mirror.api.held import Stored
 from mirror.api.people_door import PeopleDoor
@@ -15,5 +15,5 @@ from mirror.api.run_door import RunDoor
 __all__ = ["Source", "Stored", "app_url"]
 
 
-class Source(RunDoor, ContentDoor, PeopleDoor):
+class Source(RunDoor, ArtifactDoor, PeopleDoor):
     """A store, a server and every question about them. Opens neither before the first read."""

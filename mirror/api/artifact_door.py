@@ -1,0 +1,236 @@
+"""What is asked about artifacts and registries: one object or one page of a listing at a time.
+
+A question is a named operation with its variables. Where the tables of the mirror hold the answer
+(`mirror.api.artifact_tables`) it comes from there; else the server is asked, and what it answered is
+kept under the question, for the time when there is no server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mirror.api.artifact_tables import MISS, ArtifactTables
+from mirror.api.content_door import ContentDoor
+from mirror.api.raising import edge
+from mirror.errors import GraphQLError, NotMirrored
+from mirror.jsontext import dumps
+
+if TYPE_CHECKING:
+    from mirror.api.manifest import ArtifactManifest
+    from mirror.blobs import Downloaded, Entry
+
+__all__ = ["WAYS", "ArtifactDoor"]
+
+WAYS: Final[dict[str, tuple[str, ...]]] = {
+    "ApiMembershipByName": ("project", "artifactCollectionMembership"),
+    "ApiArtifactByName": ("project", "artifact"),
+    "ApiArtifactById": ("artifact",),
+    "ApiArtifactType": ("project", "artifactType"),
+    "ApiArtifactTypes": ("project", "artifactTypes"),
+    "ApiCollectionByName": ("project", "artifactType", "artifactCollection"),
+    "ApiTypeCollections": ("project", "artifactType", "artifactCollections"),
+    "ApiProjectCollections": ("project", "artifactCollections"),
+    "ApiCollectionAliases": ("artifactCollection", "aliases"),
+    "ApiVersions": ("project", "artifactType", "artifactCollection", "artifacts"),
+    "ApiRunOutput": ("project", "run", "outputArtifacts"),
+    "ApiRunInput": ("project", "run", "inputArtifacts"),
+    "ApiManifest": ("artifact", "currentManifest"),
+    "ApiArtifactFiles": ("project", "artifactCollection", "artifactMembership", "files"),
+    "ApiFilesOfArtifact": ("artifact", "files"),
+    "ApiUsedBy": ("artifact", "usedBy"),
+    "ApiCreatedBy": ("artifact", "createdBy"),
+    "ApiLinkedArtifacts": ("artifact", "artifactMemberships"),
+    "ApiEntityOrganizations": ("entity",),
+    "ApiAdvancedSearch": ("organization", "advancedRegistryFeatures"),
+    "ApiRegistries": ("organization", "orgEntity", "projects"),
+    "ApiRegistryByName": ("entity", "project"),
+    "ApiRegistryCollections": ("organization", "orgEntity", "artifactCollections"),
+    "ApiRegistryVersions": ("organization", "orgEntity", "artifactMemberships"),
+    "ApiRegistryMembers": ("project",),
+    "ApiJobs": ("project",),
+}
+"""Each question, and the way from `data` to its answer."""
+
+_TOLD: Final = {
+    "ApiMembershipByName": "artifact {entity}/{project}/{name}",
+    "ApiArtifactType": "artifact type {type!r} of {entity}/{project}",
+    "ApiArtifactTypes": "the artifact types of {entity}/{project}",
+    "ApiCollectionByName": "artifact collection {entity}/{project}/{name}",
+    "ApiTypeCollections": "the artifact collections of type {type!r} of {entity}/{project}",
+    "ApiProjectCollections": "the artifact collections of {entity}/{project}",
+    "ApiVersions": "the versions of {entity}/{project}/{name}",
+    "ApiRunOutput": "the artifacts logged by run {entity}/{project}/{run}",
+    "ApiRunInput": "the artifacts used by run {entity}/{project}/{run}",
+    "ApiRegistries": "the registries of {organization!r}",
+    "ApiRegistryByName": "registry {entity}/{name}",
+    "ApiRegistryCollections": "the collections of registries of {organization!r}",
+    "ApiRegistryVersions": "the versions in registries of {organization!r}",
+}
+FILES_PAGE: Final = 1000
+
+
+class ArtifactDoor(ContentDoor):
+    """Answers about artifacts and registries."""
+
+    @edge
+    def artifact_node(self, operation: str, *, fixed: bool = False, **asked: Any) -> Any:
+        """Return the one thing a question names; None where the server says there is none.
+
+        `fixed` marks what never changes: it is asked once. Raises NotMirrored, StaleError, RemoteError.
+        """
+        found = ArtifactTables(self).answer(operation, asked)
+        if found is not MISS:
+            return found
+        return self._kept(operation, asked, fixed)
+
+    @edge
+    def artifact_page(
+        self, operation: str, first: int, after: str | None, **asked: Any
+    ) -> dict[str, Any] | None:
+        """Return a page of a listing, a Relay connection; None where something on the way is null."""
+        found = ArtifactTables(self).page(operation, first, after, asked)
+        if found is not MISS:
+            page: dict[str, Any] | None = found
+            return page
+        kept: dict[str, Any] | None = self._kept(
+            operation, {**asked, "first": first, "after": after}, False
+        )
+        return kept
+
+    def _kept(self, operation: str, asked: Mapping[str, Any], fixed: bool) -> Any:
+        what = _TOLD.get(operation, operation.removeprefix("Api")).format_map(asked)
+        path = (
+            f"{asked['entity']}/{asked['project']}"
+            if asked.keys() >= {"entity", "project"}
+            else None
+        )
+        answer = self.cached(
+            "artifact_answer",
+            "",
+            dumps([operation, asked]),
+            what,
+            lambda: {"answer": self._fetched(operation, asked)},
+            path=path,
+            fresh=lambda held: fixed and held["answer"] is not None,
+        )
+        return answer["answer"]
+
+    def _fetched(self, operation: str, asked: Mapping[str, Any]) -> Any:
+        node: Any = self.client.execute(operation, **asked)
+        for name in WAYS[operation]:
+            if not node:
+                return None
+            node = node.get(name)
+        return node
+
+    # -------------------------------------------------------------- versions
+
+    def membership(self, entity: str, project: str, name: str) -> tuple[bool, Any]:
+        """Return whether the project is there, and the membership that "collection:alias" names."""
+        asked: dict[str, Any] = {"entity": entity, "project": project, "name": name}
+        try:
+            node = self.artifact_node("ApiMembershipByName", **asked)
+        except GraphQLError as error:
+            if not error.is_validation:
+                raise
+            artifact = self.artifact_node("ApiArtifactByName", **asked)
+            node = None if artifact is None else {"artifact": artifact}
+        return node is not None or self._project_there(entity, project), node
+
+    def _project_there(self, entity: str, project: str) -> bool:
+        try:
+            return self.project_node(entity, project) is not None  # type: ignore[attr-defined]
+        except NotMirrored:
+            return True
+
+    @edge
+    def manifest_text(self, artifact_id: str) -> bytes:
+        """Return the manifest of a version as the server stores it; fetched once, then kept."""
+        path = self.blob_place("manifests", artifact_id)
+        if path.exists():
+            return path.read_bytes()
+        if self.mode == "offline":
+            raise NotMirrored(
+                f"the manifest of artifact {artifact_id}",
+                remedy="ask for it once in auto mode, or sync with depth = 'manifests'",
+            )
+        node = self._fetched("ApiManifest", {"id": artifact_id})
+        if node is None:
+            raise ValueError("Failed to fetch artifact manifest")
+        from mirror.remote.downloads import download
+
+        download(self.client, node["file"]["directUrl"], path)
+        return path.read_bytes()
+
+    @edge
+    def artifact_manifest(self, artifact_id: str) -> ArtifactManifest:
+        """Return the manifest of a version: from the tables, else the text that is kept."""
+        from mirror.api.manifest import ArtifactManifest
+
+        found = ArtifactTables(self).manifest(artifact_id)
+        if found is not None:
+            return ArtifactManifest(found)
+        return ArtifactManifest.parsed(self.manifest_text(artifact_id))
+
+    def blob_place(self, kind: str, name: str) -> Path:
+        """Return where something that has no digest of its own is kept beside the contents."""
+        digest = hashlib.sha256(name.encode()).hexdigest()[:40]
+        return self.blobs.folder / kind / digest[:2] / digest
+
+    @edge
+    def download_artifact(
+        self,
+        artifact_id: str,
+        entries: Sequence[Entry],
+        root: Path,
+        *,
+        skip_cache: bool = False,
+        allow_missing_references: bool = False,
+    ) -> Downloaded:
+        """Put entries of a version below a folder. Contents that are kept cost no request.
+
+        Raises NotMirrored offline for contents that are not kept, UnsafeName, ContentError, RemoteError.
+        """
+        from mirror.blobs import download_entries
+
+        if self.mode == "offline":
+            skip_cache = False
+            for entry in entries:
+                if entry.ref is None and not self.blobs.has(
+                    entry.digest, entry.size, algorithm=entry.algorithm
+                ):
+                    raise NotMirrored(
+                        f"the contents of {entry.path!r} of artifact {artifact_id}",
+                        remedy="download it once in auto mode, or run `mirror get`",
+                    )
+        return download_entries(
+            self.blobs,
+            entries,
+            root,
+            urls=lambda wanted: self._addresses(artifact_id, wanted),
+            client=lambda: self.client,
+            skip_cache=skip_cache,
+            allow_missing_references=allow_missing_references,
+        )
+
+    def _addresses(self, artifact_id: str, entries: Sequence[Entry]) -> dict[str, str]:
+        """Signed addresses by path: of a few by name, else of all, page by page."""
+        names = [entry.path for entry in entries] if len(entries) <= FILES_PAGE else None
+        found: dict[str, str] = {}
+        after: str | None = None
+        while True:
+            page = self._fetched(
+                "ApiFilesOfArtifact",
+                {"id": artifact_id, "names": names, "first": FILES_PAGE, "after": after},
+            )
+            for one in (page or {}).get("edges") or ():
+                node = one["node"]
+                found[node["name"]] = node["directUrl"]
+                found.setdefault(node["displayName"], node["directUrl"])
+            info = (page or {}).get("pageInfo") or {}
+            if not info.get("hasNextPage") or info.get("endCursor") in (None, after):
+                return found
+            after = info["endCursor"]

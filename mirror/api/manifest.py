@@ -1,0 +1,211 @@
+"""The manifest of an artifact version: what it holds, by path. Read once, it never changes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mirror.api.notices import warn
+
+if TYPE_CHECKING:
+    from mirror.api.artifact import Artifact
+    from mirror.blobs import Entry
+
+__all__ = ["ArtifactManifest", "ArtifactManifestEntry", "logical"]
+
+_WANDB = "wandb-artifact"
+
+
+def logical(path: str | os.PathLike[str]) -> str:
+    """Return an artifact-relative path in its one spelling."""
+    text = os.fspath(path)
+    return str(PurePosixPath(text)) if text else text
+
+
+class ArtifactManifestEntry:
+    """A file or a reference of an artifact: path, digest, size, ref, extra."""
+
+    local_path: str | None = None
+    skip_cache: bool = False
+
+    def __init__(
+        self,
+        path: str,
+        digest: str,
+        ref: str | None = None,
+        birth_artifact_id: str | None = None,
+        size: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = logical(path)
+        self.digest = digest
+        self.ref = ref
+        self.birth_artifact_id = birth_artifact_id
+        self.size = size
+        self.extra: dict[str, Any] = dict(extra or {})
+        self._parent_artifact: Artifact | None = None
+
+    @property
+    def name(self) -> str:
+        """Deprecated: use `path`."""
+        warn("ArtifactManifestEntry.name is deprecated, use .path instead.")
+        return self.path
+
+    def parent_artifact(self) -> Artifact:
+        """Return the artifact the entry was got from. Raises NotImplementedError where there is none."""
+        if self._parent_artifact is None:
+            raise NotImplementedError
+        return self._parent_artifact
+
+    def digest_algorithm(self) -> str:
+        """Return what the digest was made with: "MANIFEST_MD5" or "MANIFEST_XXH128"."""
+        named = self.extra.get("alg")
+        return "MANIFEST_XXH128" if named == "XXH128" else "MANIFEST_MD5"
+
+    def as_blob(self) -> Entry:
+        """Return the entry as the store of contents takes it."""
+        from mirror.blobs import Entry
+
+        return Entry(
+            self.path, self.digest, self.size, self.ref, self.birth_artifact_id, self.extra or None
+        )
+
+    def download(
+        self, root: str | None = None, skip_cache: bool | None = None, executor: Any = None
+    ) -> str:
+        """Put the file below `root` (the artifact's folder by default) and return its path.
+
+        Contents that are kept cost no request. Raises NotMirrored offline for others, UnsafeName,
+        ContentError, RemoteError.
+        """
+        artifact = self.parent_artifact()
+        folder = str(root or artifact._default_root())
+        artifact._place([self], folder, skip_cache=bool(skip_cache))
+        return os.path.join(folder, self.path)  # noqa: PTH118 - the text callers see
+
+    def ref_target(self) -> str:
+        """Return the address a reference points to. Raises ValueError for a file."""
+        if self.ref is None:
+            raise ValueError("Only reference entries support ref_target().")
+        return self.ref
+
+    def ref_url(self) -> str:
+        """Return an address of this entry that other artifacts can refer to."""
+        identifier = self.parent_artifact().id
+        if identifier is None:
+            raise ValueError("Parent artifact ID is not set")
+        return f"{_WANDB}://{base64.standard_b64decode(identifier).hex()}/{self.path}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as the manifest stores them, without what is None."""
+        found = {
+            "path": self.path,
+            "digest": self.digest,
+            "ref": self.ref,
+            "birthArtifactID": self.birth_artifact_id,
+            "size": self.size,
+            "extra": self.extra,
+            "local_path": self.local_path,
+            "skip_cache": self.skip_cache,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def model_dump(self, *, mode: str = "json", **kwargs: Any) -> dict[str, Any]:
+        """Return the fields as `to_json` does."""
+        return self.to_json()
+
+    def model_dump_json(self, *, indent: int | None = None, **kwargs: Any) -> str:
+        """Return the fields as JSON text."""
+        return json.dumps(self.to_json(), indent=indent)
+
+    def _is_artifact_reference(self) -> bool:
+        return self.ref is not None and urlsplit(self.ref).scheme == _WANDB
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ArtifactManifestEntry) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.digest))
+
+    def __repr__(self) -> str:
+        shown = {
+            "path": self.path,
+            "digest": self.digest,
+            "ref": self.ref,
+            "birth_artifact_id": self.birth_artifact_id,
+            "size": self.size,
+            "extra": self.extra or None,
+            "local_path": self.local_path,
+            "skip_cache": self.skip_cache,
+        }
+        fields = ", ".join(
+            f"{name}={value!r}" for name, value in shown.items() if value is not None
+        )
+        return f"{type(self).__name__}({fields})"
+
+
+class ArtifactManifest:
+    """Entries by path, in the order of the stored manifest."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = dict(document)
+        self.entries: dict[str, ArtifactManifestEntry] = {
+            logical(path): ArtifactManifestEntry(
+                path,
+                item["digest"],
+                item.get("ref"),
+                item.get("birthArtifactID"),
+                item.get("size"),
+                item.get("extra"),
+            )
+            for path, item in document.get("contents", {}).items()
+        }
+
+    @classmethod
+    def parsed(cls, text: bytes) -> ArtifactManifest:
+        """Return the manifest of a stored text. Raises ValueError for a version that is not known."""
+        document = json.loads(text)
+        version = document.get("version")
+        if version != 1:
+            raise ValueError("Invalid manifest version.")
+        return cls(document)
+
+    @classmethod
+    def version(cls) -> int:
+        """Return the version of the format: 1."""
+        return 1
+
+    def to_manifest_json(self) -> dict[str, Any]:
+        """Return the manifest as it is stored, entries sorted by path."""
+        contents = dict(sorted(self._document.get("contents", {}).items()))
+        return {**self._document, "contents": contents}
+
+    def size(self) -> int:
+        """Return the bytes of all entries."""
+        return sum(entry.size or 0 for entry in self.entries.values())
+
+    def get_entry_by_path(self, path: str) -> ArtifactManifestEntry | None:
+        """Return the entry of a path, or None."""
+        return self.entries.get(path)
+
+    def get_entries_in_directory(self, directory: str) -> list[ArtifactManifestEntry]:
+        """Return the entries below a folder."""
+        return [entry for key, entry in self.entries.items() if key.startswith(f"{directory}/")]
+
+    def __repr__(self) -> str:
+        return f"<ArtifactManifest of {len(self.entries)} entries>"
+
+
+def files_below(root: str) -> list[tuple[str, str]]:
+    """Return the files below a folder: where each is, and its path in the folder."""
+    found = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118 - the text callers see
+            found.append((path, Path(os.path.relpath(path, root)).as_posix()))
+    return found
