@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import orjson
-import sqlalchemy as sa
 
 from mirror import instants
 from mirror.errors import QueryError
@@ -30,6 +29,9 @@ from mirror.query.tree import And, Constant, Field, Kind, Match, Node, Not, Or, 
 from mirror.regex import find, plain, required_literal
 from mirror.store.json import SQLITE, Engine
 from mirror.store.sql import Condition, Sql, bind, both, listing, render, sql
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 __all__ = ["After", "Plan", "Purpose", "Question", "known", "unescaped"]
 
@@ -74,7 +76,7 @@ class Plan:
 
     def __init__(
         self,
-        connection: sa.Connection,
+        connection: Connection,
         question: Question,
         purpose: Purpose,
         extra: Sequence[Field] = (),
@@ -154,7 +156,7 @@ class Plan:
             return None
         read = [test.field for test in self.tests if not self.scout.never(test.field)]
         read += [*(key.field for key in self.order), *extra]
-        return f"ix_{run_source(read).lead.name}_created"
+        return f"ix_{run_source(read).lead}_created"
 
     def _conjuncts(self) -> Sequence[Node]:
         return self.tree.parts if isinstance(self.tree, And) else (self.tree,)
@@ -285,7 +287,7 @@ class Plan:
 
     def key(self) -> Sql:
         """Return the column that keys a run."""
-        return sql("{k}", k=self.source.lead.c.run_key)
+        return sql("{k}", k=self.source.led("run_key"))
 
     def statement(
         self,
@@ -298,8 +300,9 @@ class Plan:
         first: Condition = True,
     ) -> Sql | None:
         """Return the select of columns where filter and condition hold, or None if nowhere."""
-        lead = self.source.lead.c
-        here = {"p": lead.project_id, "project": bind(self.question.project_id), "live": lead.live}
+        led = self.source.led
+        project = bind(self.question.project_id)
+        here = {"p": led("project_id"), "project": project, "live": led("live")}
         mine: Condition = sql("({p} = {project} AND {live} = 1)", **here)
         if any(id(test) in self.sets for test in self._conjuncts()):
             mine = True  # the sets are of live runs of the project; let them drive
@@ -316,7 +319,7 @@ class Plan:
         return statement if not offset else sql("{s} OFFSET {n}", s=statement, n=bind(offset))
 
     def _selected(self) -> Sql:
-        lead = self.source.lead.name
+        lead = self.source.lead
         hint = f" INDEXED BY {self.hint}" if self.hint is not None else ""
         if not self.source.joined:
             return sql(f"{lead}{hint}")
@@ -352,7 +355,7 @@ class Plan:
     def _strings_found(self, compiler: Compiler, test: Match) -> list[str]:
         """Return the distinct strings of a field in which RE2 finds a pattern, however many there are."""
         found: dict[str, None] = {}
-        lead = self.source.lead.c
+        led = self.source.led
         for expression in compiler.strings(test.field):
             statement = sql(
                 "SELECT DISTINCT t.text FROM (SELECT {text} AS text FROM {selected}"
@@ -360,9 +363,9 @@ class Plan:
                 " WHERE t.text IS NOT NULL AND strpos(t.text, {literal}) > 0",
                 text=sql("{e}", e=expression),
                 selected=self._selected(),
-                p=lead.project_id,
+                p=led("project_id"),
                 project=bind(self.question.project_id),
-                live=lead.live,
+                live=led("live"),
                 literal=bind(escape(required_literal(test.pattern))),
             )
             found |= dict.fromkeys(s for s in self._texts(statement) if find(test.pattern, s))
@@ -419,7 +422,7 @@ _THERE: Final = " AND name IN (SELECT name FROM sqlite_master WHERE type = 'inde
 
 
 def known(
-    connection: sa.Connection, engine: Engine, project_id: str, places: set[Place]
+    connection: Connection, engine: Engine, project_id: str, places: set[Place]
 ) -> tuple[Catalogue, dict[Place, str]]:
     """Return what the key catalogue of a project says about places, and the indexes ready on them.
 

@@ -32,9 +32,19 @@ from mirror.query.tree import (
     Test,
 )
 from mirror.regex import plain
-from mirror.store import tables
 from mirror.store.json import ANY_TYPE, Engine, Value, as_sql, number
-from mirror.store.sql import Condition, SortColumn, Sql, bind, both, either, negate, sql, total
+from mirror.store.sql import (
+    Column,
+    Condition,
+    SortColumn,
+    Sql,
+    bind,
+    both,
+    either,
+    negate,
+    sql,
+    total,
+)
 
 __all__ = [
     "COPIED",
@@ -99,9 +109,13 @@ class Source:
     """What to select from: the columns that fields compile to, and the indexes on places of documents."""
 
     columns: Mapping[str, Any]
-    lead: Any  # the table that has project_id, live and run_key
+    lead: str  # the table that has project_id, live and run_key
     joined: bool = False  # `runs` by run_key
     indexes: Mapping[Place, str] = field(default_factory=dict)
+
+    def led(self, name: str) -> Column:
+        """Return a column of the leading table."""
+        return Column(self.lead, name)
 
     def with_indexes(self, indexes: Mapping[Place, str]) -> Source:
         """Return the same source with other indexes."""
@@ -250,7 +264,7 @@ class Compiler:
         if id(test) in self.sets:
             select = self.set_select(test, self.sets[id(test)])
             if select is not None:
-                return total("{key} IN ({select})", key=self.source.lead.c.run_key, select=select)
+                return total("{key} IN ({select})", key=self.source.led("run_key"), select=select)
         missing = _takes_missing(test)
         indexed = positive or self.engine.reads_keys
         tried = [self._reading_test(test, reading, indexed=indexed) for reading in found]
@@ -617,11 +631,14 @@ def run_source(fields: Iterable[Field]) -> Source:
     joined only for more.
     """
     wanted = {each.column for each in fields}
-    runs, documents = tables.runs.c, tables.run_documents.c
-    columns: dict[str, Any] = {name: runs[name] for name in RUNS.kinds if name in runs}
-    columns |= {name: runs[f"{name}_us"] for name in _INSTANTS}
-    columns |= {name: documents[name] for name in _DOCUMENTS}
     if not wanted & _DOCUMENTS:
-        return Source(columns, tables.runs)
-    columns |= {name: documents[column] for name, column in COPIED.items()}
-    return Source(columns, tables.run_documents, joined=bool(wanted - {*_DOCUMENTS, *COPIED}))
+        return Source(_COLUMNS, "runs")
+    return Source(_LEADING, "run_documents", joined=bool(wanted - {*_DOCUMENTS, *COPIED}))
+
+
+_COLUMNS: Final = (
+    {name: Column("runs", name) for name in RUNS.kinds if name not in _DOCUMENTS}
+    | {name: Column("runs", f"{name}_us") for name in _INSTANTS}
+    | {name: Column("run_documents", name) for name in _DOCUMENTS}
+)
+_LEADING: Final = _COLUMNS | {name: Column("run_documents", own) for name, own in COPIED.items()}

@@ -13,12 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, ColumnElement
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.visitors import InternalTraversal
-from sqlalchemy.types import NULLTYPE, Text
-
 __all__ = [
+    "Bound",
+    "Column",
     "Condition",
     "SortColumn",
     "Sql",
@@ -35,18 +32,39 @@ __all__ = [
 ]
 
 
-class Sql(ColumnElement[Any]):
+class Bound:
+    """A value that travels beside the text; a `literal` one is written into it, quoted."""
+
+    __slots__ = ("literal", "value")
+
+    def __init__(self, value: Any, *, literal: bool = False) -> None:
+        self.value = value
+        self.literal = literal
+
+    def __str__(self) -> str:
+        """The value as a quoted literal."""
+        return "'" + str(self.value).replace("'", "''") + "'"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, by name."""
+
+    table: str
+    name: str
+
+    def __str__(self) -> str:
+        """As SQL names it."""
+        return f'{self.table}."{self.name}"'
+
+
+class Sql:
     """SQL text, cut where its parts (columns, bound values) go; nested ones are spliced in.
 
     `total` says that it is never NULL.
     """
 
-    inherit_cache = True
-    _traverse_internals = [  # noqa: RUF012
-        ("fragments", InternalTraversal.dp_plain_obj),
-        ("parts", InternalTraversal.dp_clauseelement_tuple),
-    ]
-    type = NULLTYPE
+    __slots__ = ("fragments", "parts", "total")
 
     def __init__(
         self, fragments: tuple[str, ...], parts: tuple[Any, ...], *, total: bool = False
@@ -55,20 +73,29 @@ class Sql(ColumnElement[Any]):
         self.parts = parts
         self.total = total
 
-    def self_group(self, against: Any = None) -> Sql:
-        return Sql(("(", ")"), (self,)) if against is not None else self
+    def __clause_element__(self) -> Any:
+        """Return it as an expression of SQLAlchemy, which looks for this; loaded only then."""
+        from sqlalchemy import bindparam, text
+        from sqlalchemy.types import NULLTYPE
+
+        pieces = [_uncolon(self.fragments[0])]
+        bound: list[Any] = []
+        for part, fragment in zip(self.parts, self.fragments[1:], strict=True):
+            if isinstance(part, Bound) and not part.literal:
+                name = f"mirror_{len(bound)}"
+                pieces.append(f":{name}")
+                bound.append(bindparam(name, part.value, type_=NULLTYPE, unique=True))
+            else:
+                pieces.append(_uncolon(str(part)))
+            pieces.append(_uncolon(fragment))
+        return text("".join(pieces)).bindparams(*bound)
+
+
+def _uncolon(text: str) -> str:
+    return text.replace(":", "\\:")  # what SQLAlchemy would take for a parameter
 
 
 Condition = Sql | bool
-
-
-@compiles(Sql)
-def _render(element: Sql, compiler: Any, **kw: Any) -> str:
-    process = compiler.process
-    pieces = [element.fragments[0]]
-    for part, fragment in zip(element.parts, element.fragments[1:], strict=True):
-        pieces += process(part, **kw), fragment
-    return "".join(pieces)
 
 
 @functools.cache
@@ -100,10 +127,10 @@ def render(statement: Sql, engine: str) -> tuple[str, dict[str, Any]]:
     names: dict[Any, str] = {}
     values: dict[str, Any] = {}
     for part, fragment in zip(statement.parts, statement.fragments[1:], strict=True):
-        if not isinstance(part, BindParameter):
-            pieces.append(_column_text(part))
-        elif part.literal_execute:
-            text = "'" + str(part.value).replace("'", "''") + "'"
+        if not isinstance(part, Bound):
+            pieces.append(str(part))
+        elif part.literal:
+            text = str(part)
             pieces.append(text if engine == "sqlite" else text.replace("%", "%%"))
         else:
             value = part.value
@@ -115,11 +142,6 @@ def render(statement: Sql, engine: str) -> tuple[str, dict[str, Any]]:
             pieces.append(f"{before}{name}{behind}")
         pieces.append(fragment)
     return "".join(pieces), values
-
-
-@functools.cache
-def _column_text(column: ColumnElement[Any]) -> str:
-    return f'{column.table.name}."{column.name}"'
 
 
 def sql(text: str, /, **parts: Any) -> Sql:
@@ -134,14 +156,14 @@ def total(text: str, /, **parts: Any) -> Sql:
     return splice(fragments, [parts[name] for name in names], total=True)
 
 
-def bind(value: Any) -> BindParameter[Any]:
+def bind(value: Any) -> Bound:
     """Return a bound value; the engine infers its type."""
-    return BindParameter(None, value, type_=NULLTYPE, unique=True)
+    return Bound(value)
 
 
-def quoted(value: str) -> BindParameter[Any]:
+def quoted(value: str) -> Bound:
     """Return a text that is written into the SQL as a quoted literal, for what an index must match."""
-    return BindParameter(None, value, type_=Text(), unique=True, literal_execute=True)
+    return Bound(value, literal=True)
 
 
 def listing(parts: Sequence[Any]) -> Sql:
