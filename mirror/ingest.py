@@ -344,11 +344,12 @@ def _held_runs(
 ) -> dict[str, tuple[int, int]]:
     """Return (run_key, live) of the named runs that are held, by name as stored."""
     if tx.store.backend == "sqlite":
+        # CROSS JOIN keeps the order: left to itself, SQLite reads every run of the project.
         text = (
-            "SELECT name, run_key, live FROM runs"
-            " WHERE project_id = ? AND name IN (SELECT value FROM json_each(?))"
+            "SELECT r.name, r.run_key, r.live FROM json_each(?) AS named CROSS JOIN runs AS r"
+            " ON r.project_id = ? AND r.name = named.value"
         )
-        found = tx.connection.exec_driver_sql(text, (project_id, dumps(list(names))))
+        found = tx.connection.exec_driver_sql(text, (dumps(list(names)), project_id))
     else:
         text = (
             "SELECT name, run_key, live FROM runs"

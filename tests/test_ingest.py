@@ -295,6 +295,24 @@ def test_a_page_twice_changes_nothing_but_the_stamps(store: Store) -> None:
     assert after == before
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_page_looks_its_runs_up_by_name_however_large_the_project(store: Store) -> None:
+    asked = []
+
+    def note(_connection: Any, _c: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("SELECT") and "FROM json_each" in statement:
+            asked.append(statement)
+
+    sa.event.listen(store.engine, "before_cursor_execute", note)
+    put(store, node("a"), node("b"))
+    sa.event.remove(store.engine, "before_cursor_execute", note)
+    assert asked
+    with store.read() as connection:
+        for statement in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", ("[]", "1")).all()
+            assert "(project_id=? AND name=?)" in str(plan)
+
+
 def test_an_empty_page_is_nothing(store: Store) -> None:
     assert put(store).runs == 0
 
