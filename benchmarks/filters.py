@@ -282,18 +282,17 @@ IN_MLFLOW = {
 
 
 class Jsonb(Naive):
-    """One PostgreSQL table, a row a run, and jsonb operators written by hand; values are kept as lz4."""
+    """One PostgreSQL table, a row a run, and jsonb operators written by hand; values in lz4 if the server has it."""
 
     def __init__(self, store: Store) -> None:
         self.engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
         with self.engine.connect() as db:
-            names = "state, duration, display_name, tags, config, summary_metrics"
+            have = "SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
+            if "lz4" in db.exec_driver_sql(have).scalar_one():
+                db.exec_driver_sql("SET default_toast_compression = 'lz4'")
             db.exec_driver_sql(
-                "CREATE TABLE flat (state text, duration float8, display_name text, tags jsonb,"
-                " config jsonb COMPRESSION lz4, summary_metrics jsonb COMPRESSION lz4)"
-            )
-            db.exec_driver_sql(
-                f"INSERT INTO flat SELECT {names} FROM runs JOIN run_documents USING (run_key)"
+                "CREATE TABLE flat AS SELECT r.state, r.duration, r.display_name, r.tags, d.config,"
+                " d.summary_metrics FROM runs r JOIN run_documents d USING (run_key)"
             )
             db.exec_driver_sql("VACUUM ANALYZE flat")
 
