@@ -26,17 +26,7 @@ if TYPE_CHECKING:
     from mirror.api.runs import Run
     from mirror.api.source import Source
 
-__all__ = ["Artifact", "ArtifactDigestAlgorithm", "ArtifactNotLoggedError", "ArtifactState"]
-
-
-class ArtifactState(str, enum.Enum):  # noqa: UP042 - wandb's prints as its class does
-    """Where a version is in its life."""
-
-    PENDING = "PENDING"
-    COMMITTED = "COMMITTED"
-    DELETED = "DELETED"
-    GARBAGE_COLLECTED = "GARBAGE_COLLECTED"
-    PENDING_DELETION = "PENDING_DELETION"
+__all__ = ["Artifact", "ArtifactDigestAlgorithm", "ArtifactNotLoggedError"]
 
 
 class ArtifactDigestAlgorithm(str, enum.Enum):  # noqa: UP042 - as above
@@ -310,9 +300,9 @@ class Artifact:
         return str(self._node["artifactType"]["name"])
 
     @property
-    def state(self) -> ArtifactState:
+    def state(self) -> str:
         """PENDING, COMMITTED or DELETED."""
-        return ArtifactState(self._node["state"])
+        return str(self._node["state"])
 
     @property
     def description(self) -> str | None:
@@ -431,10 +421,10 @@ class Artifact:
 
     @property
     def history_step(self) -> int | None:
-        """The step of the run at which it was logged; None where it has none."""
+        """The last step its run had logged before it; None where it has none."""
         self._logged("history_step")
         step = self._node.get("historyStep")
-        return None if step is None else int(step)
+        return None if step is None else max(0, int(step) - 1)
 
     def is_draft(self) -> bool:
         """Whether the version is still being logged."""

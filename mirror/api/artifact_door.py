@@ -142,9 +142,10 @@ class ArtifactDoor(ContentDoor):
 
     def _project_there(self, entity: str, project: str) -> bool:
         try:
-            return self.project_node(entity, project) is not None  # type: ignore[attr-defined]
+            types = self.artifact_page("ApiArtifactTypes", 1, None, entity=entity, project=project)
         except NotMirrored:
             return True
+        return types is not None
 
     @edge
     def manifest_text(self, artifact_id: str) -> bytes:

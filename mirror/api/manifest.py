@@ -21,10 +21,26 @@ __all__ = ["ArtifactManifest", "ArtifactManifestEntry", "logical"]
 _WANDB = "wandb-artifact"
 
 
-def logical(path: str | os.PathLike[str]) -> str:
+_FETCHED = ("http", "https", "s3", "gs")
+"""Schemes of references that are told by their address; others by the entry's own path."""
+
+
+class LogicalPath(str):
+    """A path inside an artifact, with forward slashes."""
+
+    def to_path(self) -> PurePosixPath:
+        """Return it as a path."""
+        return PurePosixPath(self)
+
+    def joinpath(self, *parts: str) -> LogicalPath:
+        """Return it with parts behind it."""
+        return LogicalPath(self.to_path().joinpath(*parts))
+
+
+def logical(path: str | os.PathLike[str]) -> LogicalPath:
     """Return an artifact-relative path in its one spelling."""
     text = os.fspath(path)
-    return str(PurePosixPath(text)) if text else text
+    return LogicalPath(PurePosixPath(text)) if text else LogicalPath(text)
 
 
 class ArtifactManifestEntry:
@@ -92,7 +108,10 @@ class ArtifactManifestEntry:
         """Return the address a reference points to. Raises ValueError for a file."""
         if self.ref is None:
             raise ValueError("Only reference entries support ref_target().")
-        return self.ref
+        found = urlsplit(self.ref)
+        if found.scheme == "file":
+            return found.path
+        return self.ref if found.scheme in _FETCHED else str(self.path)
 
     def ref_url(self) -> str:
         """Return an address of this entry that other artifacts can refer to."""
@@ -104,7 +123,7 @@ class ArtifactManifestEntry:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as the manifest stores them, without what is None."""
         found = {
-            "path": self.path,
+            "path": str(self.path),
             "digest": self.digest,
             "ref": self.ref,
             "birthArtifactID": self.birth_artifact_id,
@@ -155,7 +174,7 @@ class ArtifactManifest:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = dict(document)
         self.entries: dict[str, ArtifactManifestEntry] = {
-            logical(path): ArtifactManifestEntry(
+            str(logical(path)): ArtifactManifestEntry(
                 path,
                 item["digest"],
                 item.get("ref"),

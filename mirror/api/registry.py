@@ -26,21 +26,12 @@ class MemberKind(str, enum.Enum):  # noqa: UP042 - wandb's prints as its class d
     TEAM = ENTITY
 
 
-class MemberRole(str, enum.Enum):  # noqa: UP042 - as above
-    """The roles that every organization has."""
-
-    ADMIN = "admin"
-    MEMBER = "member"
-    VIEWER = "viewer"
-    RESTRICTED_VIEWER = "restricted_viewer"
-
-
 @dataclass
 class UserMember:
     """A person with a role in a registry."""
 
     user: User
-    role: MemberRole | str
+    role: str
     kind: MemberKind = MemberKind.USER
 
 
@@ -49,12 +40,8 @@ class TeamMember:
     """A team with a role in a registry."""
 
     team: Team
-    role: MemberRole | str
+    role: str
     kind: MemberKind = MemberKind.ENTITY
-
-
-def _role(name: str) -> MemberRole | str:
-    return MemberRole(name) if name in MemberRole._value2member_map_ else name
 
 
 class AddOnlyArtifactTypesList(MutableSequence[str]):
@@ -318,7 +305,7 @@ class Registry:
             attrs = {
                 name: value for name, value in node.items() if name != "role" and value is not None
             }
-            made.append(UserMember(User(self._service_api, attrs), _role(node["role"]["name"])))
+            made.append(UserMember(User(self._service_api, attrs), str(node["role"]["name"])))
         return made
 
     def team_members(self) -> list[TeamMember]:
@@ -328,7 +315,7 @@ class Registry:
         return [
             TeamMember(
                 Team(self._service_api, node["team"]["name"], dict(node["team"])),
-                _role(node["role"]["name"]),
+                str(node["role"]["name"]),
             )
             for node in self._members("team")["teamMembers"]
         ]
