@@ -125,10 +125,8 @@ def _may_hold_long_integers(data: bytes) -> bool:
 def _may_hold_large_numbers(data: bytes) -> bool:
     if _LONG_DOUBLE in b":" + data.translate(_SHAPES):
         return True
-    for exponent in _LONG_EXPONENTS:
-        if exponent in data and _EXPONENT.search(b":" + data):
-            return True
-    return False
+    exponent = any(map(data.__contains__, _LONG_EXPONENTS))
+    return exponent and _EXPONENT.search(b":" + data) is not None
 
 
 def dumps(value: Any) -> str:
