@@ -115,6 +115,30 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(run: Run, path: str, tmp
     assert not (tmp_path / "evil").exists()
 
 
+def test_an_artifact_comes_once_and_then_offline(world: World, run: Run, path: str, server: Server, tmp_path: Path) -> None:  # fmt: skip
+    for files in ({"a.txt": b"a", "d/b.txt": b"b"}, {"a.txt": b"new"}):
+        world.artifacts.log("team/vision/data", files=files)
+    name = "team/vision/data:v0"
+    first = run("get", name, "--to", tmp_path / "one")
+    assert first.exit_code == 0, first.output
+    assert "2 files" in first.stdout
+    assert run("get", "team/vision/data:latest", "--to", tmp_path / "new").exit_code == 0
+    assert below(tmp_path / "new") == {"a.txt": b"new"}
+    server.stop()
+    again = run("get", name, "--to", tmp_path / "two", "--prefix", "d/", "--offline", "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["files"] == 1
+    assert below(tmp_path / "one") == {"a.txt": b"a", "d/b.txt": b"b"}
+    assert below(tmp_path / "two") == {"d/b.txt": b"b"}
+
+
+def test_a_version_that_is_not_there_is_told(run: Run, path: str) -> None:
+    done = run("get", "team/vision/data:v7")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+    assert "data:v7" in done.stderr
+
+
 def test_blobs_are_counted_verified_and_evicted(run: Run, path: str, tmp_path: Path) -> None:
     run("get", f"{path}/*", "--to", tmp_path / "out")
     counted = json.loads(run("blobs", "size", "--json").stdout)
