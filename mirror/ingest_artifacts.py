@@ -36,11 +36,13 @@ __all__ = [
     "ingest_memberships",
     "ingest_organizations",
     "ingest_registry",
+    "ingest_run_lineage",
     "ingest_types",
     "ingest_uses",
     "map_artifact",
     "move_aliases",
     "nodes_of",
+    "registry_node",
     "tombstone_collections",
     "tombstone_memberships",
     "tombstone_registries",
@@ -561,12 +563,17 @@ def ingest_registry(
         "artifact_types": dumps([escape(kind["name"]) for kind in types]),
         **_times(node, "createdAt", "updatedAt"),
         "position": position,
-        "node": pack(_dumps_node({k: v for k, v in node.items() if k != "artifactCollections"})),
+        "node": registry_node(node),
         "deleted_at": None,
     }
     tx.upsert_all(tables.registries, [row | _stamp(tx, synced_at)])
     ingest_types(tx, types, project_id=project_id, synced_at=synced_at, listing=True)
     _ingest_members(tx, node, project_id, synced_at)
+
+
+def registry_node(node: Mapping[str, Any]) -> bytes | None:
+    """What is kept of a registry's node: all but its collections; equal bytes are equal nodes."""
+    return pack(_dumps_node({k: v for k, v in node.items() if k != "artifactCollections"}))
 
 
 def _ingest_members(

@@ -32,8 +32,9 @@ __all__ = [
 ]
 
 MODES = ("auto", "offline", "online")
+DEPTHS = ("graph", "manifests")
 JOURNAL_MODES = ("wal", "delete", "truncate")
-KINDS = ("reports", "team", "files")
+KINDS = ("reports", "team", "files", "artifacts")
 """What can be mirrored of a project besides its runs and sweeps, which always are."""
 
 
@@ -46,6 +47,10 @@ class ProjectSettings:
 
     filters: dict[str, Any] = field(default_factory=dict)
     take: tuple[str, ...] = KINDS
+    artifact_types: tuple[str, ...] = ()
+    artifact_collections: tuple[str, ...] = ()
+    depth: str = "graph"
+    """graph: versions, aliases and lineage; manifests: the entries of every version too"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class SyncSettings:
     page_size: int = 100
     page_size_max: int = 1000
     catalogue: bool = True
+    registries: bool = True
     timeout_s: float = 30.0
     max_rps: float | None = None
 
@@ -183,6 +189,12 @@ def _pattern(text: str) -> str:
     except PathError as error:
         raise ValueError(f"entity/project, as globs or not: {error}") from None
     return text
+
+
+def _globs(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise ValueError("a list of names, as globs or not")
+    return tuple(value)
 
 
 def _kinds(value: Any) -> tuple[str, ...]:
@@ -327,6 +339,8 @@ SETTINGS: tuple[Setting, ...] = (
     _s("sync", "page_size", _integer(1, 10_000), "100",
        "Runs in the first page of documents; later pages adapt so that one takes 2 to 5 seconds."),
     _s("sync", "page_size_max", _integer(1, 10_000), "1000", "Most runs in one page."),
+    _s("sync", "registries", _flag, "true",
+       "Mirror the registries of the organizations that the key belongs to."),
     _s("sync", "catalogue", _flag, "true",
        "Keep the key catalogue (`mirror keys`, quicker filters) while syncing."),
     _s("sync", "timeout", _positive_duration, '"30s"', "Longest wait for one answer of the server.",
@@ -348,8 +362,14 @@ SETTINGS: tuple[Setting, ...] = (
     _s("projects", "filters", _filters, "{}",
        "Mirror only the runs that match, in W&B's filter syntax: a table, or JSON in a text.",
        example='{ state = "finished", "config.lr" = { "$gt" = 0.001 } }'),
-    _s("projects", "take", _kinds, '["reports", "team", "files"]',
-       "What is mirrored besides runs and sweeps: reports, the entity's members, the file lists of runs."),
+    _s("projects", "take", _kinds, '["reports", "team", "files", "artifacts"]',
+       "What is mirrored besides runs and sweeps: reports, the entity's members, the file lists of runs, artifacts."),
+    _s("projects", "artifact_types", _globs, "[]",
+       "Mirror only artifacts of these types; empty: of all.", example='["model", "dataset-*"]'),
+    _s("projects", "artifact_collections", _globs, "[]",
+       "Mirror only these artifact collections; empty: all.", example='["resnet*"]'),
+    _s("projects", "depth", _choice(*DEPTHS), '"graph"',
+       "How deep artifacts are mirrored: graph (versions, aliases, lineage) or manifests (their entries too)."),
 )  # fmt: skip
 
 SECTIONS = {

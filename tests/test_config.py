@@ -377,6 +377,7 @@ jitter = 0
 workers = 8
 page_size = 50
 page_size_max = 500
+registries = false
 catalogue = false
 timeout = 2.5
 max_rps = 5
@@ -388,6 +389,9 @@ threads = 2
 [projects."team/vision"]
 filters = { state = "finished", "config.lr" = { "$gt" = 0.001 } }
 take = ["files"]
+artifact_types = ["model"]
+artifact_collections = ["resnet*"]
+depth = "manifests"
 [projects."team/*"]
 filters = '{"tags": {"$in": ["keep"]}}'
 """)
@@ -413,6 +417,7 @@ filters = '{"tags": {"$in": ["keep"]}}'
             page_size=50,
             page_size_max=500,
             catalogue=False,
+            registries=False,
             timeout_s=2.5,
             max_rps=5.0,
         ),
@@ -421,7 +426,11 @@ filters = '{"tags": {"$in": ["keep"]}}'
         config_path=place.cwd / "mirror.toml",
     )
     assert config.project_settings("team/vision") == ProjectSettings(
-        {"state": "finished", "config.lr": {"$gt": 0.001}}, ("files",)
+        {"state": "finished", "config.lr": {"$gt": 0.001}},
+        ("files",),
+        ("model",),
+        ("resnet*",),
+        "manifests",
     )
     assert config.project_settings("team/speech").filters == {"tags": {"$in": ["keep"]}}
     assert config.project_settings("other/x") == ProjectSettings()

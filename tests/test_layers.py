@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "blobs": {"remote"},
     "sync": {"remote", "ingest", "ingest_artifacts", "store"},
     "artifact_names": {"projects", "store"},
-    "lineage": {"artifact_names", "projects", "store"},
+    "lineage": {"artifact_names", "store"},
     "api": {
         "artifact_names",
         "ingest_artifacts",

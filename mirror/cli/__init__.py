@@ -5,10 +5,10 @@ Commands import what they need when they run, so that `mirror --help` is quick.
 
 from __future__ import annotations
 
-from mirror.cli import blobs, database, demonstration, get, query, sync
+from mirror.cli import artifacts, blobs, database, demonstration, get, query, sync
 from mirror.cli.app import cli
 
-__all__ = ["blobs", "cli", "database", "demonstration", "get", "main", "query", "sync"]
+__all__ = ["artifacts", "blobs", "cli", "database", "demonstration", "get", "main", "query", "sync"]
 
 
 def main() -> None:

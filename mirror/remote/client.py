@@ -14,7 +14,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +148,18 @@ class Client:
                 operations.document(operation, without), variables, operation
             )
         )
+
+    def each_by_id(
+        self, field: str, fragment: str, ids: Sequence[str]
+    ) -> list[dict[str, Any] | None]:
+        """Ask a root field (`artifact`, `artifactCollection`) for nodes by id, in one request."""
+        variables = {f"id{number}": each for number, each in enumerate(ids)}
+        data = self._without_unknown(
+            lambda without: self.request_document(
+                operations.each_by_id(field, fragment, len(ids), without), variables, "MirrorEach"
+            )
+        ).data
+        return [data.get(f"node{number}") for number in range(len(ids))]
 
     def combined(
         self,

@@ -25,6 +25,7 @@ __all__ = [
     "Sweeps",
     "combine",
     "document",
+    "each_by_id",
 ]
 
 OPTIONAL: frozenset[str] = frozenset(
@@ -109,6 +110,18 @@ def _definitions() -> dict[str, str]:
 def document(name: str, without: frozenset[str] = frozenset()) -> str:
     """Return an operation's text with its fragments. Raises KeyError for a name that is none."""
     return _with_fragments(_definitions()[name], without)
+
+
+@functools.lru_cache(maxsize=64)
+def each_by_id(
+    field: str, fragment: str, count: int, without: frozenset[str] = frozenset()
+) -> str:
+    """Return one document that asks the root field of so many ids: `$id0` as `node0`, and so on."""
+    declared = ", ".join(f"$id{number}: ID!" for number in range(count))
+    fields = "\n".join(
+        f"  node{number}: {field}(id: $id{number}) {{ ...{fragment} }}" for number in range(count)
+    )
+    return _with_fragments(f"query MirrorEach({declared}) {{\n{fields}\n}}", without)
 
 
 def _with_fragments(text: str, without: frozenset[str]) -> str:

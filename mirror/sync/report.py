@@ -62,6 +62,16 @@ class ProjectReport:
     missed: int = 0
     """edits that only the reconcile found"""
     sweeps: int = 0
+    collections: int = 0
+    """artifact collections that were new, had moved, or were compared"""
+    versions: int = 0
+    """artifact versions read and written, links of them too"""
+    versions_new: int = 0
+    versions_gone: int = 0
+    """places of versions in collections that are there no more"""
+    manifests: int = 0
+    failed_stages: list[str] = field(default_factory=list)
+    """what could not be read besides the runs; the project itself is not failed by it"""
     quarantined: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
@@ -92,7 +102,8 @@ class SyncReport:
         if self.interrupted:
             return EXIT_PARTLY
         if not self.failures:
-            return EXIT_PARTLY if self.quarantine or self.refused else EXIT_FRESH
+            left = self.quarantine or self.refused or self.failed_stages
+            return EXIT_PARTLY if left else EXIT_FRESH
         return EXIT_PARTLY if any(p.error is None for p in self.projects) else EXIT_FAILED
 
     @property
@@ -104,6 +115,11 @@ class SyncReport:
     def quarantine(self) -> list[str]:
         """Paths of runs that the server could not deliver."""
         return [f"{p.path}/{name}" for p in self.projects for name in p.quarantined]
+
+    @property
+    def failed_stages(self) -> list[str]:
+        """`path: stage` of what could not be read besides the runs of a project."""
+        return [f"{p.path}: {stage}" for p in self.projects for stage in p.failed_stages]
 
     @property
     def refused(self) -> list[str]:
@@ -119,7 +135,7 @@ class SyncReport:
         """Sums over all projects, by name."""
         names = (
             "runs", "new", "changed", "tombstoned", "revived", "out_of_selection", "reread", "missed",
-            "sweeps",
+            "sweeps", "collections", "versions", "versions_new", "versions_gone", "manifests",
         )  # fmt: skip
         return {name: self.total(name) for name in names}
 

@@ -23,7 +23,7 @@ from mirror.paths import is_pattern, matches, parse_project
 from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
 from mirror.store.store import Store
-from mirror.sync import collector, kinds, lease, state
+from mirror.sync import collector, kinds, lease, registries, state
 from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
 from mirror.sync.report import Event, ProjectReport, SyncReport
@@ -193,6 +193,7 @@ def _round(order: _Order, wanted: Sequence[str] | None) -> SyncReport:
         max(1, order.config.sync.workers), thread_name_prefix="mirror-sync"
     ) as pool:
         report.projects = list(pool.map(lambda target: _one(order, target, mark), targets))
+    report.projects += _registries(order, who, mark)
     for project in report.projects:
         if project.error is not None:
             report.failures[project.path] = project.error
@@ -232,6 +233,7 @@ def _one(order: _Order, target: tuple[str, str], mark: str | None) -> ProjectRep
     try:
         report, outcome = work.run(), "ok"
         kinds.read(work)
+        registries.read_artifacts(work)
     except StoreBusy:
         raise  # the lease is lost: nothing more may be written in this round
     except Stopped as stopped:
@@ -254,6 +256,33 @@ def _one(order: _Order, target: tuple[str, str], mark: str | None) -> ProjectRep
     return report
 
 
+def _registries(order: _Order, who: Mapping[str, Any], mark: str | None) -> list[ProjectReport]:
+    """Read the registries of the key's organizations, once a round."""
+    s = order.config.sync
+    if not s.registries or order.stopping():
+        return []
+
+    def keep_going() -> None:
+        if order.stopping():
+            raise Stopped("registries")
+
+    work = registries.Registries(
+        client=order.client,
+        store=order.store,
+        lease=order.token,
+        mark=mark,
+        lag_s=s.lag_s,
+        reconcile=order.flags["reconcile"] or order.flags["full"],
+        reconcile_every_s=s.reconcile_every_s,
+        emit=order.emit,
+        keep_going=keep_going,
+    )
+    try:
+        return work.run(who.get("organizations") or ())
+    except Stopped:
+        return work.reports
+
+
 def _failed(order: _Order, work: ProjectSync, text: str) -> ProjectReport:
     work.report.error = text
     if work.project_id:
@@ -274,6 +303,9 @@ def settings_for(config: Config, path: str, **flags: bool) -> Settings:
         catalogue=s.catalogue,
         filters=project.filters,
         take=project.take,
+        depth=project.depth,
+        artifact_types=project.artifact_types,
+        artifact_collections=project.artifact_collections,
         **flags,
     )
 

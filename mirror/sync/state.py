@@ -41,22 +41,22 @@ LIGHT_COLUMNS = (
 )  # fmt: skip
 
 
-def load(store: Store, project_id: str) -> dict[str, Any]:
-    """Return the state of a project's run stage; every column None when there is none yet."""
+def load(store: Store, project_id: str, stage: str = STAGE) -> dict[str, Any]:
+    """Return the state of a project's stage; every column None when there is none yet."""
     c = tables.sync_state.c
     row = store.one(
-        sa.select(tables.sync_state).where(c.project_id == project_id, c.stage == STAGE)
+        sa.select(tables.sync_state).where(c.project_id == project_id, c.stage == stage)
     )
     state = dict(row) if row else {column.name: None for column in tables.sync_state.columns}
     state["details"] = json.loads(state["details"]) if state["details"] else {}
     return state
 
 
-def save(tx: Transaction, project_id: str, **values: Any) -> None:
-    """Write the given columns of a project's state and leave the others alone."""
+def save(tx: Transaction, project_id: str, *, stage: str = STAGE, **values: Any) -> None:
+    """Write the given columns of a stage's state and leave the others alone."""
     if "details" in values:
         values["details"] = json.dumps(values["details"], sort_keys=True)
-    tx.upsert_all(tables.sync_state, [{"project_id": project_id, "stage": STAGE, **values}])
+    tx.upsert_all(tables.sync_state, [{"project_id": project_id, "stage": stage, **values}])
 
 
 def _here(project_id: str) -> sa.ColumnElement[bool]:

@@ -67,6 +67,9 @@ class Settings:
     filters: Mapping[str, Any] = field(default_factory=dict)
     take: Sequence[str] = KINDS
     """what to read besides runs and sweeps"""
+    depth: str = "graph"
+    artifact_types: Sequence[str] = ()
+    artifact_collections: Sequence[str] = ()
 
 
 class Stopped(MirrorError):
@@ -348,6 +351,11 @@ class Task:
         return live + sum(
             1 for name in self.quarantined if name not in rows or not rows[name]["live"]
         )
+
+    def keep_going(self) -> None:
+        """Raise Stopped if the round is to end here."""
+        if self.stopping():
+            raise Stopped(self.project.path)
 
     def begin(self) -> Any:
         return self.store.begin(lease=self.lease)

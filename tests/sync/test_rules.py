@@ -269,6 +269,7 @@ def test_only_the_kinds_that_are_taken_are_asked_for(config, store, world, take)
     asked = {
         "reports": world.requests.count("MirrorProjectKinds"),
         "team": world.requests.count("MirrorTeam"),
+        "artifacts": world.requests.count("MirrorArtifactPulse"),
     }
     assert {name for name, count in asked.items() if count} == set(take) - {"files"}
     kept = {row["kind"] for row in store.rows(sa.select(tables.objects.c.kind).distinct())}

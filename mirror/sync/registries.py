@@ -1,0 +1,264 @@
+"""What a round reads besides runs that has stages of its own: artifacts of projects, registries.
+
+Nothing here fails a project: what cannot be read is a failed stage in the report, and exit code 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from mirror import ingest, instants
+from mirror import ingest_artifacts as door
+from mirror.errors import GraphQLError, RemoteError
+from mirror.jsontext import dumps
+from mirror.remote.client import Client
+from mirror.remote.pages import entity_projects, page_of
+from mirror.store import tables
+from mirror.store.store import Store
+from mirror.sync import state
+from mirror.sync.artifacts import (
+    ALIASES_A_PAGE,
+    COLLECTIONS_A_PAGE,
+    STAGE,
+    ArtifactSync,
+    Choice,
+    Place,
+)
+from mirror.sync.engine import ProjectSync
+from mirror.sync.manifests import read_manifest, unread
+from mirror.sync.report import Event, ProjectReport
+
+__all__ = ["Registries", "read_artifacts"]
+
+REGISTRIES_A_PAGE = 50
+MANIFESTS_A_ROUND = 1000
+
+
+def read_artifacts(work: ProjectSync) -> None:
+    """Read the artifacts of a project after its runs, as deep as its settings say."""
+    settings = work.settings
+    if "artifacts" not in settings.take or work.stopping():
+        return
+    stage = ArtifactSync(
+        client=work.client,
+        store=work.store,
+        place=Place(work.project_id, work.project.entity, work.project.name),
+        report=work.report,
+        lease=work.lease,
+        mark=work.mark,
+        lag_s=settings.lag_s,
+        reconcile=settings.reconcile or settings.full,
+        reconcile_every_s=settings.reconcile_every_s,
+        choice=Choice(settings.artifact_types, settings.artifact_collections),
+        emit=work.emit,
+        keep_going=work.keep_going,
+    )
+    try:
+        stage.run()
+        if settings.depth == "manifests":
+            _manifests(work)
+    except RemoteError as error:
+        _failed(work.report, "artifacts", work.store, work.lease, work.project_id, error)
+
+
+def _failed(
+    report: ProjectReport,
+    name: str,
+    store: Store,
+    lease: int | None,
+    project_id: str,
+    error: RemoteError,
+) -> None:
+    report.failed_stages.append(name)
+    report.warnings.append(f"{name} of {report.path} were not read to the end: {error}")
+    with store.begin(lease=lease) as tx:
+        state.save(tx, project_id, stage=STAGE, last_error=str(error), last_error_at=instants.now())
+
+
+def _manifests(work: ProjectSync) -> None:
+    """Read the manifests that were not read yet, the newest versions first."""
+    c = tables.artifact_collections.c
+    rows = work.store.rows(
+        sa.select(c.id).where(c.project_id == work.project_id, c.deleted_at.is_(None))
+    )
+    for identifier in unread(work.store, [row["id"] for row in rows], MANIFESTS_A_ROUND):
+        read_manifest(work.client, work.store, identifier, lease=work.lease)
+        work.report.manifests += 1
+        work.keep_going()
+
+
+@dataclass(slots=True)
+class Registries:
+    """The registries of the organizations that the key belongs to."""
+
+    client: Client
+    store: Store
+    lease: int
+    mark: str | None
+    lag_s: float = 300.0
+    reconcile: bool = False
+    reconcile_every_s: float = 86_400.0
+    emit: Callable[[Event], None] = lambda _event: None
+    keep_going: Callable[[], None] = lambda: None
+    reports: list[ProjectReport] = field(default_factory=list)
+
+    def run(self, organizations: Sequence[Mapping[str, Any]]) -> list[ProjectReport]:
+        """Read all of them; return a report for each registry, and for an organization that failed."""
+        known = [each for each in organizations if each]
+        self._note(known)
+        for organization in known:
+            owner = (organization.get("orgEntity") or {}).get("name")
+            if not owner:
+                continue
+            try:
+                self._organization(organization["name"], owner)
+            except RemoteError as error:
+                report = ProjectReport(path=f"{owner}/{door.REGISTRY_PREFIX}*", kind="registries")
+                report.failed_stages.append("registries")
+                report.warnings.append(
+                    f"registries of {organization['name']} were not read: {error}"
+                )
+                self.reports.append(report)
+        return self.reports
+
+    def _note(self, organizations: Sequence[Mapping[str, Any]]) -> None:
+        """Write the organizations where they are not as held."""
+        c = tables.organizations.c
+        held = {
+            (row["name"], row["org_entity"])
+            for row in self.store.rows(sa.select(c.name, c.org_entity))
+        }
+        new = [
+            each
+            for each in organizations
+            if (each["name"], (each.get("orgEntity") or {}).get("name")) not in held
+        ]
+        if new:
+            with self.store.begin(lease=self.lease) as tx:
+                door.ingest_organizations(tx, new, synced_at=self._at())
+
+    def _organization(self, organization: str, owner: str) -> None:
+        listed: set[str] = set()
+        for position, node in enumerate(self._listed(owner)):
+            key = ingest.project_key(node)
+            listed.add(key)
+            self._registry(node, key, organization, owner, position)
+            self.keep_going()
+        r = tables.registries.c
+        held = self.store.rows(
+            sa.select(r.project_id, r.full_name).where(
+                r.org_entity == owner, r.deleted_at.is_(None)
+            )
+        )
+        gone = [row["project_id"] for row in held if row["project_id"] not in listed]
+        gone = [key for key in gone if not self._answers(owner, key)]
+        if gone:
+            with self.store.begin(lease=self.lease) as tx:
+                door.tombstone_registries(tx, gone, at=self._at())
+                ingest.tombstone_projects(tx, gone, at=self._at())
+
+    def _answers(self, owner: str, key: str) -> bool:
+        """A second look at a registry that a listing lacked."""
+        r = tables.registries.c
+        row = self.store.one(sa.select(r.full_name).where(r.project_id == key))
+        if row is None:
+            return False
+        found = self.client.execute("MirrorProjectOwner", entity=owner, project=row["full_name"])
+        return found.get("project") is not None
+
+    def _listed(self, owner: str) -> list[Mapping[str, Any]]:
+        """The registries of an organization, each with its collections where one request tells both."""
+        found: list[Mapping[str, Any]] = []
+        after = None
+        edited = True
+        while True:
+            variables = {
+                "entity": owner, "first": REGISTRIES_A_PAGE, "after": after,
+                "filters": dumps({"name": {"$regex": f"^{door.REGISTRY_PREFIX}"}}),
+                "collections": COLLECTIONS_A_PAGE, "aliases": ALIASES_A_PAGE,
+                "since": dumps({"updatedAt": {"$gte": self._since(owner)}}), "edited": edited,
+            }  # fmt: skip
+            try:
+                data = self.client.execute("MirrorRegistryPulse", **variables)
+            except GraphQLError:
+                if edited:
+                    edited = False
+                    continue
+                # An older server: neither filtered nor searched, so one by one.
+                return [
+                    node
+                    for node in entity_projects(self.client, owner)
+                    if node["name"].startswith(door.REGISTRY_PREFIX)
+                ]
+            page = page_of((data.get("entity") or {}).get("projects"))
+            found += [node for node in page.nodes if node["name"].startswith(door.REGISTRY_PREFIX)]
+            if not page.has_next or not page.end_cursor or page.end_cursor == after:
+                return found
+            after = page.end_cursor
+
+    def _since(self, owner: str) -> str:
+        """The oldest mark of the registries held, with the overlap."""
+        r, s = tables.registries.c, tables.sync_state.c
+        row = self.store.one(
+            sa.select(sa.func.min(s.mark).label("mark"))
+            .select_from(tables.registries.join(tables.sync_state, s.project_id == r.project_id))
+            .where(r.org_entity == owner, s.stage == STAGE, r.deleted_at.is_(None))
+        )
+        mark_us = instants.to_us(row["mark"]) if row and row["mark"] else None
+        return instants.from_us(max(0, (mark_us or 0) - int(self.lag_s * 1_000_000)))
+
+    def _registry(
+        self, node: Mapping[str, Any], key: str, organization: str, owner: str, position: int
+    ) -> None:
+        report = ProjectReport(path=f"{owner}/{node['name']}", kind="registry", complete=True)
+        self.reports.append(report)
+        project = {name: value for name, value in node.items() if name in _PROJECT_FIELDS}
+        project.setdefault("entityName", owner)
+        if self._is_other(node, key):
+            with self.store.begin(lease=self.lease) as tx:
+                ingest.ingest_projects(tx, [project], synced_at=self._at())
+                door.ingest_registry(
+                    tx, node, project_id=key, organization=organization, org_entity=owner,
+                    synced_at=self._at(), position=position,
+                )  # fmt: skip
+        stage = ArtifactSync(
+            client=self.client,
+            store=self.store,
+            place=Place(key, owner, node["name"]),
+            report=report,
+            lease=self.lease,
+            mark=self.mark,
+            lag_s=self.lag_s,
+            reconcile=self.reconcile,
+            reconcile_every_s=self.reconcile_every_s,
+            emit=self.emit,
+            keep_going=self.keep_going,
+        )
+        page = page_of(node.get("artifactCollections"))
+        whole = node.get("artifactCollections") is not None and not page.has_next
+        try:
+            stage.run(page.nodes if whole else None)
+        except RemoteError as error:
+            _failed(report, "registry", self.store, self.lease, key, error)
+        report.synced_at = self._at()
+
+    def _is_other(self, node: Mapping[str, Any], key: str) -> bool:
+        """Whether a registry is not as held; its collections are compared one by one."""
+        r = tables.registries.c
+        row = self.store.one(sa.select(r.node, r.deleted_at).where(r.project_id == key))
+        if row is None or row["deleted_at"] is not None:
+            return True
+        return bool(door.registry_node(node) != row["node"])
+
+    def _at(self) -> str:
+        return self.mark or instants.now()
+
+
+_PROJECT_FIELDS = (
+    "id", "internalId", "name", "entityName", "description", "access", "readOnly", "isBenchmark",
+    "createdAt", "lastActive",
+)  # fmt: skip

@@ -1,0 +1,208 @@
+"""Artifacts: the first walk, what moves without a trace in time, deletions, trouble, registries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from artifact_worlds import PATH, fill, held, holders, wanted
+
+from mirror.sandbox import World, generate_artifacts
+from mirror.store import tables
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    fill(world)
+    return world
+
+
+def count(store, table: sa.Table, *where) -> int:
+    row = store.one(sa.select(sa.func.count().label("n")).select_from(table).where(*where))
+    return int(row["n"])
+
+
+def test_a_first_sync_brings_everything(filled, mirror, store):
+    report = mirror()
+    assert report.exit_code == 0, report
+    assert held(store) == wanted(filled)
+    u = tables.artifact_uses.c
+    used = store.one(sa.select(u.used_as).where(u.direction == "used"))
+    assert used["used_as"] == '["training-data"]'
+    assert count(store, tables.artifact_uses, u.direction == "logged") == 5
+    v = tables.artifacts.c
+    row = store.one(sa.select(tables.artifacts).where(v.version_index == 3))
+    assert (row["created_by_kind"], row["created_by"]) == ("run", "trainer1")
+
+
+def test_an_idle_pass_is_one_request_and_writes_nothing(filled, mirror, store):
+    mirror()
+    filled.advance(900)
+    mirror()
+    filled.requests.reset()
+    before = count_seq(store)
+    report = mirror()
+    assert report.exit_code == 0
+    assert report.requests <= 4, filled.requests
+    assert report.counts["versions"] == report.counts["collections"] == 0
+    assert count_seq(store) == before
+
+
+def count_seq(store) -> int:
+    """The newest change of any table of artifacts."""
+    newest = 0
+    for table in (tables.artifacts, tables.artifact_memberships, tables.artifact_collections):
+        row = store.one(sa.select(sa.func.max(table.c.seq).label("n")))
+        newest = max(newest, row["n"])
+    return newest
+
+
+def _version(world: World, name: str = f"{PATH}/data:v0"):
+    return world.artifacts.version(name)
+
+
+EVENTS: dict[str, Callable[[World], object]] = {
+    "a new version": lambda w: w.artifacts.log(f"{PATH}/data", "dataset", {"n": "new"}),
+    "a new collection": lambda w: w.artifacts.log(f"{PATH}/other", "table", {"n": "new"}),
+    "a late link": lambda w: w.artifacts.link(
+        _version(w), f"{PATH}/shelf", at="2020-01-01T00:00:00Z"
+    ),
+    "an alias that moves": lambda w: w.artifacts.give(
+        w.artifacts.find(f"{PATH}/data:v1"), ["latest"]
+    ),
+    "an alias that is new": lambda w: w.artifacts.give(
+        w.artifacts.find(f"{PATH}/data:v1"), ["silver"]
+    ),
+    "an alias that is taken away": lambda w: w.artifacts.take(
+        w.artifacts.find(f"{PATH}/model:best"), ["best"]
+    ),
+    "a version is deleted": lambda w: w.artifacts.delete(_version(w)),
+    "the newest version is deleted": lambda w: w.artifacts.delete(_version(w, f"{PATH}/data:v3")),
+    "one is deleted and one is new": lambda w: (
+        w.artifacts.delete(_version(w)),
+        w.artifacts.log(f"{PATH}/data", "dataset", {"n": "newer"}),
+    ),
+    "a link is taken away": lambda w: w.artifacts.unlink(
+        _version(w, f"{PATH}/model:v0"), f"{PATH}/shelf"
+    ),
+    "tags of a version": lambda w: w.artifacts.edit(_version(w), tags=["gold", "t"]),
+    "metadata of a version": lambda w: w.artifacts.edit(_version(w), metadata='{"n": 99}'),
+    "tags of a collection": lambda w: w.artifacts.edit_collection(
+        w.artifacts.collection(f"{PATH}/shelf"), tags=["x"]
+    ),
+    "a collection is renamed": lambda w: w.artifacts.edit_collection(
+        w.artifacts.collection(f"{PATH}/data"), name="renamed"
+    ),
+    "a collection is deleted": lambda w: w.artifacts.delete_collection(
+        w.artifacts.collection(f"{PATH}/shelf")
+    ),
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_is_mirrored_by_the_next_sync(filled, mirror, store, event):
+    mirror()
+    filled.advance(900)
+    EVENTS[event](filled)
+    report = mirror()
+    assert report.exit_code == 0, report
+    assert held(store) == wanted(filled)
+
+
+def test_a_deleted_version_comes_back(filled, mirror, store):
+    mirror()
+    version = _version(filled)
+    filled.artifacts.delete(version)
+    mirror()
+    v = tables.artifacts.c
+    row = store.one(sa.select(v.state, v.deleted_at).where(v.id == version.id))
+    assert row["state"] == "DELETED"
+    assert row["deleted_at"]
+    filled.artifacts.undelete(version)
+    mirror()
+    assert held(store) == wanted(filled)
+
+
+def test_alias_history_tells_who_had_it(filled, mirror, store):
+    mirror()
+    art = filled.artifacts
+    first = art.version(f"{PATH}/data:latest")
+    filled.advance(3600)
+    art.give(art.find(f"{PATH}/data:v0"), ["latest"])
+    mirror()
+    assert holders(store, "data") == [
+        ("latest", first.id, False),
+        ("latest", art.version(f"{PATH}/data:v0").id, True),
+    ]
+
+
+def test_a_use_by_a_later_run_is_found_with_what_it_is_used_as(filled, mirror, store):
+    mirror()
+    filled.advance(900)
+    run = filled.add_run(PATH, name="later")
+    filled.artifacts.use(_version(filled), run, "eval")
+    mirror()
+    u = tables.artifact_uses.c
+    row = store.one(sa.select(u.artifact_id, u.used_as).where(u.run == "later"))
+    assert (row["artifact_id"], row["used_as"]) == (_version(filled).id, '["eval"]')
+
+
+def test_a_version_made_between_two_pages_is_not_lost(world, mirror, store):
+    generate_artifacts(world, PATH, versions=250, collections=1, files=1)
+    world.on_page(
+        "artifactMemberships", 2, lambda w: w.artifacts.log(f"{PATH}/late", "dataset", {"x": "y"})
+    )
+    mirror()
+    mirror()
+    assert held(store) == wanted(world)
+
+
+def test_a_failing_listing_of_artifacts_does_not_fail_the_runs(filled, mirror, store):
+    filled.fail("MirrorArtifactPulse", errors="artifacts are out of order")
+    report = mirror()
+    assert report.exit_code == 3
+    assert report.failures == {}
+    assert report.counts["new"] == 2
+    assert "artifacts" in report.projects[0].failed_stages
+    filled.heal()
+    assert mirror().exit_code == 0
+    assert held(store) == wanted(filled)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    ["ARTIFACT_COLLECTIONS_FILTERING_SORTING", "ARTIFACT_DIGEST_ALGORITHM", "ARTIFACT_REGISTRY_SEARCH"],
+)  # fmt: skip
+def test_an_older_server_is_mirrored_all_the_same(filled, mirror, store, feature):
+    filled.features[feature] = False
+    assert mirror().exit_code == 0
+    assert held(store) == wanted(filled)
+    filled.artifacts.give(filled.artifacts.find(f"{PATH}/data:v1"), ["silver"])
+    assert mirror().exit_code == 0
+    assert held(store) == wanted(filled)
+
+
+def test_a_registry_is_mirrored_with_members_and_links(filled, mirror, store):
+    filled.add_organization("acme", teams=["team"], members=["alice"])
+    art = filled.artifacts
+    registry = art.add_registry("acme", "models", members={"alice": "admin"})
+    art.link(art.version(f"{PATH}/model:v0"), f"{registry.path}/good", ["prod"])
+    report = mirror()
+    assert report.exit_code == 0, report
+    row = store.one(sa.select(tables.registries))
+    assert (row["name"], row["full_name"], row["organization"]) == (
+        "models",
+        "wandb-registry-models",
+        "acme",
+    )
+    member = store.one(sa.select(tables.registry_members))
+    assert (member["name"], member["role"]) == ("alice", "admin")
+    assert held(store, registry.path) == wanted(filled, registry.path)
+    art.give(art.find(f"{registry.path}/good:v0"), ["staging"])
+    again = mirror()
+    assert held(store, registry.path) == wanted(filled, registry.path)
+    assert again.exit_code == 0
+    filled.advance(900)
+    mirror()
+    assert mirror().requests <= 5
