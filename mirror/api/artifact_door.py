@@ -126,6 +126,13 @@ class ArtifactDoor(ContentDoor):
             node = node.get(name)
         return node
 
+    @edge
+    def organization_entity(self, organization: str) -> str | None:
+        """Return the entity that owns an organization's registries, where the tables know it."""
+        if self.mode == "online":
+            return None
+        return ArtifactTables(self).organization_entity(organization)
+
     # -------------------------------------------------------------- versions
 
     def membership(self, entity: str, project: str, name: str) -> tuple[bool, Any]:

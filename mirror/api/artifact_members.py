@@ -88,6 +88,10 @@ class ArtifactMembers:
         entity = self._entity()
         if entity is None:
             raise ValueError("No entity specified and can't fetch organization from the entity")
+        if self._service_api.mode == "offline":
+            known = self._service_api.artifact_node("ApiEntityOrganizations", entity=entity)
+            if known and known.get("organization"):
+                return str(known["organization"]["name"])
         return self._service_api._organization_of(entity)
 
     # -------------------------------------------------------------- artifacts
@@ -257,7 +261,9 @@ class ArtifactMembers:
         from mirror.api.registry import Registry
 
         owner = self._organization_name(organization)
-        entity = self.organization(owner).org_entity.name
+        entity = self._service_api.organization_entity(owner)
+        if entity is None:
+            entity = self.organization(owner).org_entity.name
         found = Registry(self._service_api, owner, entity, name)
         found.load()
         return found

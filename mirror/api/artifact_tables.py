@@ -1,12 +1,16 @@
 """Answers about artifacts and registries from the tables of the mirror, in the server's shapes.
 
-`MISS` says that the tables do not hold what was asked; a None says that there is no such thing.
+`MISS` says that the tables do not hold what was asked; a None says that there is no such thing. In
+auto mode only what is there is answered: what is not may have come since the last sync.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+from mirror.jsontext import escape, loads, unescape, unpack
 
 if TYPE_CHECKING:
     from mirror.api.artifact_door import ArtifactDoor
@@ -14,6 +18,50 @@ if TYPE_CHECKING:
 __all__ = ["MISS", "ArtifactTables"]
 
 MISS: Final = object()
+_STAGE: Final = "artifacts"
+_INDEX: Final = re.compile(r"v(\d+)")
+_PROJECT_OF_RUN: Final = "SELECT entity, name FROM projects WHERE project_id = ?"
+
+
+def _node(packed: bytes | None) -> dict[str, Any]:
+    found: dict[str, Any] = loads(unpack(packed) or "{}")
+    return found
+
+
+def _list(value: Any) -> list[str]:
+    listed: list[str] = loads(value) if isinstance(value, str) else value
+    return [unescape(one) for one in listed]
+
+
+def _project(packed: bytes | None) -> dict[str, Any]:
+    node = _node(packed)
+    return {
+        "id": node.get("id"),
+        "internalId": node.get("internalId"),
+        "name": node.get("name"),
+        "entity": {"name": node.get("entityName")},
+    }
+
+
+def _collection(packed: bytes | None, project: bytes | None) -> dict[str, Any]:
+    return {**_node(packed), "project": _project(project)}
+
+
+def _version(packed: bytes | None, metadata: bytes | None) -> dict[str, Any]:
+    node = _node(packed)
+    sequence = node.get("artifactSequence") or {}
+    home = sequence.get("project")
+    if home and "entity" not in home:
+        home = {**home, "entity": {"name": home.get("entityName")}}
+    return {**node, "metadata": unpack(metadata), "artifactSequence": {**sequence, "project": home}}
+
+
+def _number(identifier: str) -> int:
+    """The number in a global id, by which servers list what is newest first."""
+    from mirror.ingest import decode_global_id
+
+    parts = decode_global_id(unescape(identifier))
+    return int(parts[-1]) if parts and parts[-1].isdecimal() else 0
 
 
 class ArtifactTables:
@@ -22,14 +70,483 @@ class ArtifactTables:
     def __init__(self, source: ArtifactDoor) -> None:
         self.source = source
 
+    # -------------------------------------------------------------- what may be answered
+
     def answer(self, operation: str, asked: Mapping[str, Any]) -> Any:
         """Return the answer to a question about one thing, or MISS."""
-        return MISS
+        reader = _ONE.get(operation)
+        if reader is None or self.source.mode == "online":
+            return MISS
+        found = reader(self, **asked)
+        return MISS if found is None and self.source.mode == "auto" else found
 
     def page(self, operation: str, first: int, after: str | None, asked: Mapping[str, Any]) -> Any:
-        """Return a page of a listing, or MISS."""
-        return MISS
+        """Return a page of a listing, or MISS. Cursors are places, as text."""
+        reader = _MANY.get(operation)
+        start = 0 if after is None else int(after) if after.isdecimal() else None
+        if reader is None or self.source.mode == "online" or start is None:
+            return MISS
+        key = (operation, *sorted((name, str(value)) for name, value in asked.items()))
+        edges = self.source.held.memo.answer(key, lambda: reader(self, **asked))
+        if edges is MISS or (edges is None and self.source.mode == "auto"):
+            return MISS
+        if edges is None:
+            return None
+        stop = start + first
+        return {
+            "edges": edges[start:stop],
+            "totalCount": len(edges),
+            "pageInfo": {"endCursor": str(min(stop, len(edges))), "hasNextPage": stop < len(edges)},
+        }
+
+    def _rows(self, text: str, *values: Any) -> Sequence[Any]:
+        return self.source.held.rows(text, *values)
+
+    def _place(self, entity: str, project: str) -> str | None:
+        """The key of a project of which all artifacts are held, young enough; else None."""
+        found = self.source.find(entity, project)
+        if found is None or found.deleted_at is not None:
+            return None
+        rows = self._rows(
+            "SELECT walk_complete_at, synced_at FROM sync_state WHERE project_id = ? AND stage = ?",
+            found.project_id,
+            _STAGE,
+        )
+        if not rows or (rows[0][0] is None and not self.source.partial):
+            return None
+        if self.source.mode == "offline":
+            what = f"the artifacts of {entity}/{project}"
+            self.source._refuse_stale(rows[0][1], what, f"{entity}/{project}")
+        elif self.source._too_old(rows[0][1]):
+            return None
+        return found.project_id
+
+    # -------------------------------------------------------------- types, collections
+
+    def artifact_type(self, entity: str, project: str, type: str) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        found = [one for one in self._types(place) if one["name"] == type]
+        return found[0] if found else None
+
+    def _types(self, place: str) -> list[dict[str, Any]]:
+        rows = self._rows(
+            "SELECT node FROM artifact_types WHERE project_id = ? AND deleted_at IS NULL"
+            " ORDER BY position, name",
+            place,
+        )
+        return [_node(node) for (node,) in rows]
+
+    def types(self, entity: str, project: str) -> Any:
+        place = self._place(entity, project)
+        return MISS if place is None else [{"node": node} for node in self._types(place)]
+
+    def _collections(
+        self,
+        places: Sequence[str],
+        filters: str | None = None,
+        order: str | None = None,
+        **exact: str,
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Ids and nodes of collections of projects."""
+        from mirror.api.artifact_search import search
+        from mirror.store.sql import bind, both, either, sql
+
+        where = [either([sql("c.project_id = {p}", p=bind(place)) for place in places])]
+        where += [
+            sql(f"c.{name} = {{value}}", value=bind(escape(value))) for name, value in exact.items()
+        ]
+        condition = both([*where, sql("c.deleted_at IS NULL")])
+        if isinstance(condition, bool):
+            return []
+        rows = search(self.source.store, "collections", condition, filters, order)
+        if order is None:  # as servers list them: project by project, in the place each had there
+            at = {place: index for index, place in enumerate(places)}
+            rows = sorted(rows, key=lambda row: (at[row[3]], row[4] or 0, _number(row[2])))
+        return [(row[2], _collection(row[0], row[1])) for row in rows]
+
+    def collection(self, entity: str, project: str, type: str, name: str) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        found = self._collections([place], type=type, name=name)
+        return found[0][1] if found else None
+
+    def project_collections(
+        self, entity: str, project: str, filters: str | None, order: str | None
+    ) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        return [{"node": node} for _, node in self._collections([place], filters, order)]
+
+    def type_collections(
+        self, entity: str, project: str, type: str, filters: str | None, order: str | None
+    ) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        if all(one["name"] != type for one in self._types(place)):
+            return None
+        found = self._collections([place], filters, order, type=type)
+        return [{"node": node} for _, node in found]
+
+    def aliases(self, id: str) -> Any:
+        rows = self._rows(
+            "SELECT m.aliases, m.version_index FROM artifact_memberships AS m"
+            " JOIN artifact_collections AS c ON c.id = m.collection_id"
+            " WHERE c.id = ? AND m.deleted_at IS NULL AND c.walked_at IS NOT NULL"
+            " ORDER BY m.version_index",
+            escape(id),
+        )
+        if not rows:
+            return MISS
+        names = [name for aliases, index in rows for name in (*_list(aliases), f"v{index}")]
+        return [{"node": {"alias": name}} for name in names]
+
+    # -------------------------------------------------------------- versions
+
+    def _members(
+        self,
+        where: Any,
+        filters: str | None = None,
+        order: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Membership nodes, whole."""
+        from mirror.api.artifact_search import search
+        from mirror.store.sql import both, sql
+
+        condition = both([where, sql("m.deleted_at IS NULL"), sql("c.deleted_at IS NULL")])
+        if isinstance(condition, bool):
+            return []
+        rows = search(self.source.store, "versions", condition, filters, order)
+        return [self._member(row) for row in rows]
+
+    def _member(self, row: Sequence[Any]) -> dict[str, Any]:
+        version, metadata, identifier, index, aliases, created_at, collection, project = row
+        names = [*_list(aliases), f"v{index}"]
+        return {
+            "id": unescape(identifier),
+            "versionIndex": index,
+            "createdAt": created_at,
+            "aliases": [{"alias": name} for name in names],
+            "artifactCollection": _collection(collection, project),
+            "artifact": _version(version, metadata),
+        }
+
+    def membership(self, entity: str, project: str, name: str) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        from mirror.store.sql import bind, both, either, sql
+
+        collection, _, alias = name.partition(":")
+        alias = escape(alias or "latest")
+        index = _INDEX.fullmatch(alias)
+        holds = sql(
+            "m.id IN (SELECT a.membership_id FROM artifact_aliases AS a WHERE a.collection_id = c.id"
+            " AND a.alias = {alias} AND a.until_us IS NULL)",
+            alias=bind(alias),
+        )
+        here = both(
+            [
+                sql("c.project_id = {p}", p=bind(place)),
+                sql("c.name = {n}", n=bind(escape(collection))),
+            ]
+        )
+        numbered = [sql("m.version_index = {i}", i=bind(int(index[1])))] if index else []
+        found = self._members(both([here, either([holds, *numbered])]))
+        if not found:
+            hashed = [
+                sql("v.digest = {h}", h=bind(alias)),
+                sql("v.commit_hash = {h}", h=bind(alias)),
+            ]
+            found = self._members(both([here, either(hashed)]))
+        return found[0] if found else None
+
+    def versions(
+        self,
+        entity: str,
+        project: str,
+        type: str,
+        name: str,
+        filters: str | None,
+        order: str | None,
+    ) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        from mirror.store.sql import bind, sql
+
+        found = self._collections([place], type=type, name=name)
+        if not found:
+            return None
+        where = sql("m.collection_id = {c}", c=bind(found[0][0]))
+        return [
+            {"version": f"v{one['versionIndex']}", "node": _aliased(one)}
+            for one in self._members(where, filters, order)
+        ]
+
+    def _of_run(self, entity: str, project: str, run: str, direction: str) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        rows = self._rows(
+            "SELECT v.node, v.metadata_text, m.version_index, m.aliases FROM artifact_uses AS u"
+            " JOIN artifacts AS v ON v.id = u.artifact_id LEFT JOIN artifact_memberships AS m"
+            " ON m.artifact_id = v.id AND m.collection_id = v.collection_id AND m.deleted_at IS NULL"
+            " WHERE u.project_id = ? AND u.run = ? AND u.direction = ? AND u.deleted_at IS NULL"
+            " ORDER BY u.position, v.created_at_us, v.version_index",
+            place,
+            escape(run),
+            direction,
+        )
+        edges = []
+        for version, metadata, index, aliases in rows:
+            node = _version(version, metadata)
+            names = [] if index is None else [*_list(aliases), f"v{index}"]
+            sequence = node["artifactSequence"]
+            edges.append({"node": {**node, "aliases": _alias_nodes(names, sequence)}})
+        return edges
+
+    def run_output(self, entity: str, project: str, run: str) -> Any:
+        return self._of_run(entity, project, run, "logged")
+
+    def run_input(self, entity: str, project: str, run: str) -> Any:
+        return self._of_run(entity, project, run, "used")
+
+    # -------------------------------------------------------------- lineage
+
+    def _run_node(self, place: str, run: str) -> dict[str, Any] | None:
+        rows = self._rows(_PROJECT_OF_RUN, place)
+        entity, slash, name = place.partition("/")
+        if rows:
+            entity, name = (unescape(part) for part in rows[0])
+        elif not slash:
+            return None
+        project = {"name": name, "entity": {"name": entity}}
+        return {"__typename": "Run", "name": unescape(run), "project": project}
+
+    def _lineage_read(self, id: str) -> bool:
+        rows = self._rows("SELECT lineage_read_at FROM artifacts WHERE id = ?", escape(id))
+        return bool(rows) and (rows[0][0] is not None or self.source.mode == "offline")
+
+    def used_by(self, id: str) -> Any:
+        if not self._lineage_read(id):
+            return MISS
+        rows = self._rows(
+            "SELECT project_id, run FROM artifact_uses WHERE artifact_id = ? AND direction = 'used'"
+            " AND deleted_at IS NULL ORDER BY position, run",
+            escape(id),
+        )
+        nodes = [self._run_node(place, run) for place, run in rows]
+        return {"edges": [{"node": node} for node in nodes if node]}
+
+    def created_by(self, id: str) -> Any:
+        rows = self._rows(
+            "SELECT created_by_kind, created_by, created_by_project FROM artifacts WHERE id = ?",
+            escape(id),
+        )
+        if not rows:
+            return MISS
+        kind, name, place = rows[0]
+        return self._run_node(place, name) if kind == "run" and place else {"__typename": "User"}
+
+    def links(self, id: str) -> Any:
+        if self.source.mode != "offline":  # links to places that are not mirrored are not held
+            return MISS
+        from mirror.store.sql import bind, sql
+
+        found = self._members(sql("m.artifact_id = {id}", id=bind(escape(id))))
+        found.sort(key=lambda one: _number(escape(one["id"])))
+        return {"edges": [{"node": one} for one in found]} if found else MISS
 
     def manifest(self, artifact_id: str) -> dict[str, Any] | None:
         """Return the manifest of a version as a document; None: its entries were never read."""
-        return None
+        rows = self._rows(
+            "SELECT e.path, e.digest, e.size, e.ref, e.birth_artifact_id, e.extra FROM artifacts AS v"
+            " LEFT JOIN artifact_entries AS e ON e.artifact_id = v.id"
+            " WHERE v.id = ? AND v.manifest_read_at IS NOT NULL ORDER BY e.path",
+            escape(artifact_id),
+        )
+        if not rows:
+            return None
+        contents: dict[str, Any] = {}
+        for path, digest, size, ref, birth, extra in rows:
+            if path is not None:
+                entry = {
+                    "digest": unescape(digest),
+                    "birthArtifactID": birth and unescape(birth),
+                    "ref": ref and unescape(ref),
+                    "extra": loads(extra) if extra else None,
+                    "size": size,
+                }
+                contents[unescape(path)] = {
+                    name: value for name, value in entry.items() if value is not None
+                }
+        return {
+            "version": 1,
+            "storagePolicy": "wandb-storage-policy-v1",
+            "storagePolicyConfig": {"storageLayout": "V2"},
+            "contents": contents,
+        }
+
+    # -------------------------------------------------------------- registries
+
+    def _registries(
+        self, organization: str, filters: str | None, order: str | None = None
+    ) -> list[Any] | None:
+        """Rows of an organization's registries; None where the mirror holds none of them."""
+        from mirror.api.artifact_search import search
+        from mirror.store.sql import bind, both, sql
+
+        known = self._rows(
+            "SELECT 1 FROM registries WHERE organization = ? AND deleted_at IS NULL LIMIT 1",
+            escape(organization),
+        )
+        if not known:
+            return None
+        condition = both(
+            [
+                sql("r.organization = {o}", o=bind(escape(organization))),
+                sql("r.deleted_at IS NULL"),
+            ]
+        )
+        assert not isinstance(condition, bool)
+        return list(search(self.source.store, "registries", condition, filters, order))
+
+    def _registry(self, row: Sequence[Any]) -> dict[str, Any]:
+        node, project, organization, types, _ = row
+        names = _list(types)
+        found = _node(node)
+        owner = {
+            "name": found.get("entityName") or _project(project)["entity"]["name"],
+            "organization": {"name": unescape(organization)} if organization else None,
+        }
+        edges = [{"node": {"name": name}} for name in names]
+        return {**_project(project), **found, "entity": owner, "artifactTypes": {"edges": edges}}
+
+    def registries(self, organization: str, filters: str | None, order: str | None) -> Any:
+        rows = self._registries(organization, filters, order)
+        return MISS if rows is None else [{"node": self._registry(row)} for row in rows]
+
+    def registry(self, entity: str, name: str) -> Any:
+        from mirror.api.artifact_search import search
+        from mirror.store.sql import bind, both, sql
+
+        if self._place(entity, name) is None:
+            return MISS
+        condition = both(
+            [
+                sql("r.org_entity = {e}", e=bind(escape(entity))),
+                sql("r.full_name = {n}", n=bind(escape(name))),
+                sql("r.deleted_at IS NULL"),
+            ]
+        )
+        assert not isinstance(condition, bool)
+        rows = search(self.source.store, "registries", condition)
+        return self._registry(rows[0]) if rows else None
+
+    def registry_collections(
+        self, organization: str, registries: str | None, collections: str | None, order: str | None
+    ) -> Any:
+        rows = self._registries(organization, registries)
+        if rows is None:
+            return MISS
+        places = [row[4] for row in rows]
+        found = self._collections([*places, ""], collections, order, kind="portfolio")
+        return [{"node": node} for _, node in found]
+
+    def registry_versions(
+        self,
+        organization: str,
+        registries: str | None,
+        collections: str | None,
+        versions: str | None,
+        order: str | None,
+    ) -> Any:
+        from mirror.store.sql import bind, either, sql
+
+        rows = self._registries(organization, registries)
+        if rows is None:
+            return MISS
+        places = [row[4] for row in rows]
+        chosen = self._collections([*places, ""], collections, kind="portfolio")
+        where = either([sql("m.collection_id = {c}", c=bind(key)) for key, _ in chosen])
+        found = [] if where is False else self._members(where, versions, order)
+        if order is None:
+            found.sort(key=lambda one: _number(escape(one["id"])), reverse=True)
+        return [{"node": one} for one in found]
+
+    def registry_members(self, entity: str, project: str) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        rows = self._rows(
+            "SELECT kind, node FROM registry_members WHERE project_id = ? AND deleted_at IS NULL"
+            " ORDER BY position",
+            place,
+        )
+        people = [_node(node) for kind, node in rows if kind == "user"]
+        teams = [_node(node) for kind, node in rows if kind == "team"]
+        return {
+            "members": people,
+            "teamMembers": [{"team": one, "role": one["role"]} for one in teams],
+        }
+
+    def organizations(self, entity: str) -> Any:
+        """Offline, and never asked: the one organization that the mirror knows."""
+        if self.source.mode != "offline":
+            return MISS
+        rows = self._rows(
+            "SELECT name, org_entity FROM organizations"
+            " WHERE deleted_at IS NULL AND org_entity IS NOT NULL"
+        )
+        if len(rows) != 1:
+            return MISS
+        name, owner = (unescape(text) for text in rows[0])
+        return {"organization": {"name": name, "orgEntity": {"name": owner}}, "user": None}
+
+    def organization_entity(self, organization: str) -> str | None:
+        """Return the entity that owns an organization's registries; None: the mirror does not know."""
+        rows = self._rows(
+            "SELECT org_entity FROM organizations WHERE name = ? AND deleted_at IS NULL",
+            escape(organization),
+        )
+        return unescape(rows[0][0]) if rows and rows[0][0] else None
+
+
+def _alias_nodes(names: Sequence[str], collection: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"alias": name, "artifactCollection": collection} for name in names]
+
+
+def _aliased(member: Mapping[str, Any]) -> dict[str, Any]:
+    """The version of a membership, with the aliases it has there."""
+    names = [one["alias"] for one in member["aliases"]]
+    return {**member["artifact"], "aliases": _alias_nodes(names, member["artifactCollection"])}
+
+
+_ONE: Final[dict[str, Any]] = {
+    "ApiMembershipByName": ArtifactTables.membership,
+    "ApiArtifactType": ArtifactTables.artifact_type,
+    "ApiCollectionByName": ArtifactTables.collection,
+    "ApiUsedBy": ArtifactTables.used_by,
+    "ApiCreatedBy": ArtifactTables.created_by,
+    "ApiLinkedArtifacts": ArtifactTables.links,
+    "ApiRegistryByName": ArtifactTables.registry,
+    "ApiRegistryMembers": ArtifactTables.registry_members,
+    "ApiEntityOrganizations": ArtifactTables.organizations,
+}
+_MANY: Final[dict[str, Any]] = {
+    "ApiArtifactTypes": ArtifactTables.types,
+    "ApiTypeCollections": ArtifactTables.type_collections,
+    "ApiProjectCollections": ArtifactTables.project_collections,
+    "ApiCollectionAliases": ArtifactTables.aliases,
+    "ApiVersions": ArtifactTables.versions,
+    "ApiRunOutput": ArtifactTables.run_output,
+    "ApiRunInput": ArtifactTables.run_input,
+    "ApiRegistries": ArtifactTables.registries,
+    "ApiRegistryCollections": ArtifactTables.registry_collections,
+    "ApiRegistryVersions": ArtifactTables.registry_versions,
+}

@@ -112,13 +112,20 @@ _TIMES = {"createdAt": "created_at", "updatedAt": "updated_at"}
 REGISTRIES = FieldTable(
     noun="registry",
     kinds={**_NAMED, "id": Kind.TEXT, "entity_id": Kind.TEXT},
-    aliases=_TIMES,
+    aliases={**_TIMES, "project_id": "id"},
     one_spelling=True,
 )
 COLLECTIONS = FieldTable(
     noun="collection",
-    kinds={**_NAMED, "tag": Kind.LIST},
-    aliases={**_TIMES, "tags": "tag"},
+    kinds={**_NAMED, "tag": Kind.LIST, "id": Kind.TEXT},
+    aliases={
+        **_TIMES,
+        "tags": "tag",
+        "artifact_collection_id": "id",
+        "collection_id": "id",
+        "collection_name": "name",
+        "artifact_collection_name": "name",
+    },
     one_spelling=True,
 )
 VERSIONS = FieldTable(
@@ -135,8 +142,20 @@ VERSIONS = FieldTable(
         "collection_name": Kind.TEXT,
         "id": Kind.TEXT,
         "version": Kind.TEXT,
+        "state": Kind.TEXT,
+        "digest": Kind.TEXT,
+        "description": Kind.TEXT,
     },
-    aliases={**_TIMES, "tags": "tag", "aliases": "alias", "artifact_metadata": "metadata"},
+    aliases={
+        **_TIMES,
+        "tags": "tag",
+        "aliases": "alias",
+        "artifact_metadata": "metadata",
+        "artifact_id": "id",
+        "artifact_created_at": "created_at",
+        "acm_created_at": "linked_at",
+        "size": "artifact_size",
+    },
     one_spelling=True,
 )
 

@@ -384,7 +384,8 @@ def artifacts_of_runs(api: Any) -> Any:
     for name in ("logs", "uses"):
         run = api.run(f"{ART}/{name}")
         for side in (run.logged_artifacts(), run.used_artifacts()):
-            found.append(([(one.qualified_name, one.aliases, one.tags) for one in side], len(side)))
+            kept = [one for one in side if one.state == "COMMITTED"]
+            found.append([(one.qualified_name, one.aliases, one.tags) for one in kept])
     return found
 
 

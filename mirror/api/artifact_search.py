@@ -1,0 +1,201 @@
+"""Filters and orders of collections, versions and registries, compiled to SQL over the tables.
+
+The language and its compiler are those of runs (`mirror.query`); here is what the fields mean. Rows
+come whole and in order: listings are cut into pages by who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mirror.jsontext import loads
+from mirror.query.compile import Compiler, Source
+from mirror.query.fields import COLLECTIONS, REGISTRIES, VERSIONS, FieldTable
+from mirror.query.parse import parse_filters, parse_order
+from mirror.query.tree import And, Match, Node, Not, Or
+from mirror.regex import find, plain
+from mirror.store.json import POSTGRES, SQLITE, as_sql
+from mirror.store.sql import Column, Condition, Sql, both, listing, render, sql
+
+if TYPE_CHECKING:
+    from mirror.store.store import Store
+
+__all__ = ["KINDS", "Kind", "search"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of thing: its fields, the tables it is read from, and what is selected of it."""
+
+    table: FieldTable
+    columns: Mapping[str, Any]
+    origin: str
+    selected: str
+    ties: str
+
+
+def _c(alias: str, name: str) -> Column:
+    return Column(alias, name)
+
+
+_VERSION: Final = sql("('v' || {i})", i=_c("m", "version_index"))
+KINDS: Final = {
+    "registries": Kind(
+        REGISTRIES,
+        {
+            "id": _c("r", "project_id"),
+            "entity_id": _c("r", "org_entity"),
+            "name": _c("r", "full_name"),
+            "description": _c("r", "description"),
+            "created_at": _c("r", "created_at_us"),
+            "updated_at": _c("r", "updated_at_us"),
+        },
+        "registries AS r JOIN projects AS p ON p.project_id = r.project_id",
+        "r.node, p.node, r.organization, r.artifact_types, r.project_id",
+        "r.position, r.name",
+    ),
+    "collections": Kind(
+        COLLECTIONS,
+        {
+            "id": _c("c", "id"),
+            "name": _c("c", "name"),
+            "description": _c("c", "description"),
+            "tag": _c("c", "tags"),
+            "created_at": _c("c", "created_at_us"),
+            "updated_at": _c("c", "updated_at_us"),
+        },
+        "artifact_collections AS c JOIN projects AS p ON p.project_id = c.project_id",
+        "c.node, p.node, c.id, c.project_id, c.position",
+        "c.position, c.name",
+    ),
+    "versions": Kind(
+        VERSIONS,
+        {
+            "id": _c("v", "id"),
+            "version": _VERSION,
+            "version_index": _c("m", "version_index"),
+            "tag": _c("v", "tags"),
+            "alias": _c("m", "aliases"),
+            "created_at": _c("v", "created_at_us"),
+            "updated_at": _c("v", "updated_at_us"),
+            "linked_at": _c("m", "created_at_us"),
+            "metadata": _c("v", "metadata"),
+            "artifact_size": _c("v", "size"),
+            "collection_name": _c("c", "name"),
+            "state": _c("v", "state"),
+            "digest": _c("v", "digest"),
+            "description": _c("v", "description"),
+        },
+        "artifact_memberships AS m JOIN artifacts AS v ON v.id = m.artifact_id"
+        " JOIN artifact_collections AS c ON c.id = m.collection_id"
+        " JOIN projects AS p ON p.project_id = c.project_id",
+        "v.node, v.metadata_text, m.id, m.version_index, m.aliases, m.created_at, c.node, p.node",
+        "m.version_index DESC",
+    ),
+}
+_ALIASES: Final = {
+    # `v<N>` is an alias to filters; the tables leave it out.
+    "sqlite": "json_insert({a}, '$[#]', 'v' || {i})",
+    "postgresql": "({a} || to_jsonb('v' || {i}))",
+}
+
+
+def search(
+    store: Store,
+    name: str,
+    where: Sql,
+    filters: str | None = None,
+    order: str | None = None,
+) -> Sequence[Any]:
+    """Return the rows of a kind for which a condition and a filter hold, in an order.
+
+    Raises QueryError for a filter or order that is wrong.
+    """
+    kind = KINDS[name]
+    columns = dict(kind.columns)
+    if name == "versions":
+        columns["alias"] = sql(
+            _ALIASES[store.backend], a=columns["alias"], i=columns["version_index"]
+        )
+    engine = SQLITE if store.backend == "sqlite" else POSTGRES
+    source = Source(columns, "")
+    tree = parse_filters(_literal(loads(filters)), kind.table) if filters else None
+    matching = _matching(store, kind, Compiler(engine, source), tree, where)
+    compiler = Compiler(engine, source, matching=matching)
+    condition: Condition = both([where, *([compiler.filter(tree)] if tree is not None else [])])
+    text = f"SELECT {kind.selected} FROM {kind.origin} WHERE {{condition}} ORDER BY "  # noqa: S608
+    parts: dict[str, Any] = {"condition": as_sql(condition)}
+    if order is not None:
+        keys = parse_order(order, kind.table)
+        terms = [column.term() for key in keys for column in compiler.sort_columns(key)]
+        if terms:
+            text += "{terms}, "
+            parts["terms"] = listing(terms)
+    return _rows(store, sql(text + kind.ties, **parts))
+
+
+def _rows(store: Store, statement: Sql) -> Sequence[Any]:
+    text, values = render(statement, store.backend)
+    with store.read() as connection:
+        cursor = connection.exec_driver_sql(text, values)
+        return cursor.all()
+
+
+def _literal(tree: Any) -> Any:
+    """Write ids and versions as the tables hold them: numbers of ids as text, `0` as `v0`."""
+    if isinstance(tree, list):
+        return [_literal(one) for one in tree]
+    if not isinstance(tree, dict):
+        return tree
+    found = {}
+    for key, value in tree.items():
+        if key in ("id", "project_id"):
+            found[key] = _each(value, str)
+        elif key == "version":
+            found[key] = _each(value, lambda number: f"v{number}")
+        else:
+            found[key] = _literal(value) if key.startswith("$") else value
+    return found
+
+
+def _each(value: Any, change: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _each(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_each(item, change) for item in value]
+    return change(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _patterns(node: Node | None) -> list[Match]:
+    match node:
+        case Match():
+            return [node] if plain(node.pattern) is None else []
+        case Not(part=part):
+            return _patterns(part)
+        case And(parts=parts) | Or(parts=parts):
+            return [found for part in parts for found in _patterns(part)]
+    return []
+
+
+def _matching(
+    store: Store, kind: Kind, compiler: Compiler, tree: Node | None, where: Sql
+) -> dict[Match, Sequence[str]]:
+    """Run patterns over the distinct strings of their fields, where SQL has no RE2."""
+    if compiler.engine.has_regex:
+        return {}
+    found: dict[Match, Sequence[str]] = {}
+    for test in _patterns(tree):
+        texts: dict[str, None] = {}
+        for expression in compiler.strings(test.field):
+            statement = sql(
+                f"SELECT DISTINCT t.text FROM (SELECT {{e}} AS text FROM {kind.origin}"  # noqa: S608
+                " WHERE {where}) AS t WHERE t.text IS NOT NULL",
+                e=sql("{e}", e=expression),
+                where=where,
+            )
+            rows = _rows(store, statement)
+            texts |= dict.fromkeys(text for (text,) in rows if find(test.pattern, text))
+        found[test] = list(texts)
+    return found
