@@ -39,6 +39,9 @@ IDS_A_REQUEST = 50
 RUNS_A_REQUEST = 100
 RUNS_A_ROUND = 2000
 """Runs whose lineage is read in one round; the others' in the next."""
+LINKS_A_RUN = 200
+_SIZES = ("first", "aliases", "links", "collections")
+"""Variables that say how large a page is to be."""
 FOREIGN_A_ROUND = 500
 """Versions of other projects, met in lineage, that are read in one round."""
 
@@ -93,6 +96,8 @@ class ArtifactSync:
     """called after every page; raises to end the round there"""
     state: dict[str, Any] = field(default_factory=dict)
     page_size: PageSize = field(default_factory=PageSize)
+    page_cap: int = LIGHT_PAGE
+    """the largest page that the server has not refused"""
 
     # -------------------------------------------------------------- the round
 
@@ -132,19 +137,27 @@ class ArtifactSync:
         """Whether to ask for versions by `updatedAt`: not at first, nor where the server refused."""
         return self.state["mark"] is not None and not self.state["details"].get("edits_refused")
 
+    def _ask(self, operation: str, **variables: Any) -> dict[str, Any]:
+        """Send an operation; where the server refuses pages so large, smaller ones from then on."""
+        while True:
+            capped = {
+                name: min(value, self.page_cap) if name in _SIZES else value
+                for name, value in variables.items()
+            }
+            try:
+                return self.client.execute(operation, **capped)
+            except TooLarge:
+                if self.page_cap == 1:
+                    raise
+                self.page_cap = max(1, max(v for k, v in capped.items() if k in _SIZES) // 2)
+
     # -------------------------------------------------------------- pulse
 
     def _pulse(self) -> Iterator[Sequence[Mapping[str, Any]]]:
         """Yield pages of collections; the first also brings the artifact types."""
-        after, first, used = None, COLLECTIONS_A_PAGE, set[str | None]()
+        after, used = None, set[str | None]()
         while True:
-            try:
-                project = self._ask_pulse(first, after)
-            except TooLarge:
-                if first == 1:
-                    raise
-                first //= 2
-                continue
+            project = self._ask_pulse(after)
             if after is None:
                 self._types(project)
             page = page_of(project.get("artifactCollections"))
@@ -154,19 +167,20 @@ class ArtifactSync:
             used.add(after)
             after = _following(page, used, f"{self.place.path}: the listing of collections")
 
-    def _ask_pulse(self, first: int, after: str | None) -> Mapping[str, Any]:
+    def _ask_pulse(self, after: str | None) -> Mapping[str, Any]:
         variables = {
-            "entity": self.place.entity, "project": self.place.name, "first": first, "after": after,
+            "entity": self.place.entity, "project": self.place.name, "after": after,
+            "first": COLLECTIONS_A_PAGE,
             "aliases": ALIASES_A_PAGE, "since": self.since(), "edited": self.looks_for_edits(),
         }  # fmt: skip
         try:
-            data = self.client.execute("MirrorArtifactPulse", **variables)
+            data = self._ask("MirrorArtifactPulse", **variables)
         except TooLarge:
             raise
         except GraphQLError:
             if not variables["edited"]:
                 raise
-            data = self.client.execute("MirrorArtifactPulse", **{**variables, "edited": False})
+            data = self._ask("MirrorArtifactPulse", **{**variables, "edited": False})
             self._save(details={**self.state["details"], "edits_refused": True})
         project = data.get("project")
         if project is None:
@@ -177,9 +191,19 @@ class ArtifactSync:
         return dict(project)
 
     def _types(self, project: Mapping[str, Any]) -> None:
-        page = page_of(project.get("artifactTypes"))
-        if project.get("artifactTypes") is None or page.has_next:
+        if project.get("artifactTypes") is None:
             return
+        page, used = page_of(project["artifactTypes"]), set[str | None]()
+        nodes = list(page.nodes)
+        while page.has_next:
+            after = _following(page, used, f"{self.place.path}: the listing of artifact types")
+            used.add(after)
+            data = self._ask(
+                "MirrorTypesOfArtifacts", entity=self.place.entity, project=self.place.name,
+                first=LIGHT_PAGE, after=after,
+            )  # fmt: skip
+            page = page_of((data.get("project") or {}).get("artifactTypes"))
+            nodes += page.nodes
         c = tables.artifact_types.c
         held = self.store.rows(
             sa.select(c.name, c.description)
@@ -187,10 +211,10 @@ class ArtifactSync:
             .order_by(c.position)
         )
         known = [(unescape(row["name"]), row["description"]) for row in held]
-        if known != [(node["name"], _escaped(node.get("description"))) for node in page.nodes]:
+        if known != [(node["name"], _escaped(node.get("description"))) for node in nodes]:
             with self._begin() as tx:
                 door.ingest_types(
-                    tx, page.nodes, project_id=self.place.project_id, synced_at=self._at(), listing=True
+                    tx, nodes, project_id=self.place.project_id, synced_at=self._at(), listing=True
                 )  # fmt: skip
 
     def _held(self, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
@@ -321,16 +345,10 @@ class ArtifactSync:
         """Yield the pages of a connection of one collection."""
         used: set[str | None] = set()
         while True:
-            try:
-                found: Any = self.client.execute(
-                    operation, entity=self.place.entity, project=self.place.name,
-                    collection=node["name"], first=first, after=after,
-                )  # fmt: skip
-            except TooLarge:
-                if first == 1:
-                    raise
-                first //= 2
-                continue
+            found: Any = self._ask(
+                operation, entity=self.place.entity, project=self.place.name,
+                collection=node["name"], first=first, after=after,
+            )  # fmt: skip
             for name in path:
                 found = (found or {}).get(name)
             if found is None:
@@ -385,15 +403,17 @@ class ArtifactSync:
     def _documents(self, node: Mapping[str, Any], after: str | None) -> Page:
         """One page of whole memberships; smaller where the server cannot give as many."""
         while True:
-            size, began = self.page_size.value, time.monotonic()
+            size, began = min(self.page_size.value, self.page_cap), time.monotonic()
             try:
                 data = self.client.execute(
                     "MirrorMemberships", entity=self.place.entity, project=self.place.name,
                     collection=node["name"], first=size, after=after,
                 )  # fmt: skip
-            except (TooLarge, ServerFailed):
+            except (TooLarge, ServerFailed) as error:
                 if size == 1:
                     raise
+                if isinstance(error, TooLarge):
+                    self.page_cap = size // 2
                 self.page_size.shrink()
                 continue
             self.page_size.answered(time.monotonic() - began, size)
@@ -433,7 +453,7 @@ class ArtifactSync:
             while page.has_next:
                 after = _following(page, used, f"the runs that use {node['id']}")
                 used.add(after)
-                data = self.client.execute(
+                data = self._ask(
                     "MirrorArtifactUsers", id=node["id"], first=LIGHT_PAGE, after=after
                 )
                 found = (data.get("artifact") or {}).get("usedBy")
@@ -565,11 +585,7 @@ class ArtifactSync:
         wanted, upto = self._runs_to_ask(known)
         foreign: set[str] = set()
         for names in _chunks(wanted, RUNS_A_REQUEST):
-            data = self.client.execute(
-                "MirrorLineageOfRuns", entity=self.place.entity, project=self.place.name,
-                filters=dumps({"name": {"$in": list(names)}}), first=len(names),
-            )  # fmt: skip
-            nodes = page_of((data.get("project") or {}).get("runs")).nodes
+            nodes = self._lineage_of(list(names))
             with self._begin() as tx:
                 foreign |= door.ingest_run_lineage(
                     tx, self.place.project_id, nodes, synced_at=self._at()
@@ -578,6 +594,43 @@ class ArtifactSync:
         if upto != known:
             self._save(details={**self.state["details"], "lineage_seq": upto})
         self._fetch(sorted(foreign)[:FOREIGN_A_ROUND])
+
+    def _lineage_of(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Nodes of runs with all that they used and logged."""
+        nodes: list[Mapping[str, Any]] = []
+        left = list(names)
+        while left:
+            data = self._ask(
+                "MirrorLineageOfRuns", entity=self.place.entity, project=self.place.name,
+                filters=dumps({"name": {"$in": left}}), first=len(left), links=LINKS_A_RUN,
+            )  # fmt: skip
+            page = page_of((data.get("project") or {}).get("runs"))
+            nodes += [self._all_links(node) for node in page.nodes]
+            given = {node["name"] for node in page.nodes}
+            left = [name for name in left if name not in given] if page.has_next and given else []
+        return nodes
+
+    def _all_links(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A run's node with all of its links, where there are more than a page."""
+        pages = {name: page_of(node.get(name)) for name in ("inputArtifacts", "outputArtifacts")}
+        edges = {name: list((node.get(name) or {}).get("edges") or ()) for name in pages}
+        used: set[str | None] = set()
+        while any(page.has_next for page in pages.values()):
+            at = {name: page.end_cursor for name, page in pages.items()}
+            key = "\n".join(str(each) for each in at.values())
+            _following(Page(end_cursor=key), used, f"the artifacts of run {node['name']}")
+            used.add(key)
+            data = self._ask(
+                "MirrorLinksOfRun", entity=self.place.entity, project=self.place.name,
+                run=node["name"], first=LIGHT_PAGE, used=at["inputArtifacts"],
+                logged=at["outputArtifacts"],
+            )  # fmt: skip
+            run = (data.get("project") or {}).get("run") or {}
+            for name, page in pages.items():
+                if page.has_next:
+                    edges[name] += (run.get(name) or {}).get("edges") or ()
+                    pages[name] = page_of(run.get(name))
+        return {**node, **{name: {"edges": rows} for name, rows in edges.items()}}
 
     def _runs_to_ask(self, known: int | None) -> tuple[list[str], int]:
         """Names of the runs whose lineage is to be read, and up to which `seq` that reads them."""

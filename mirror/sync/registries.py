@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from mirror import ingest, instants
 from mirror import ingest_artifacts as door
-from mirror.errors import GraphQLError, RemoteError
+from mirror.errors import GraphQLError, RemoteError, TooLarge
 from mirror.jsontext import dumps
 from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects, page_of
@@ -184,21 +184,28 @@ class Registries:
             }  # fmt: skip
             try:
                 data = self.client.execute("MirrorRegistryPulse", **variables)
+            except TooLarge:
+                # One by one, in pages that ArtifactSync finds the size of.
+                return self._one_by_one(owner)
             except GraphQLError:
                 if edited:
                     edited = False
                     continue
-                # An older server: neither filtered nor searched, so one by one.
-                return [
-                    node
-                    for node in entity_projects(self.client, owner)
-                    if node["name"].startswith(door.REGISTRY_PREFIX)
-                ]
+                return self._one_by_one(owner)  # an older server, which does not filter here
             page = page_of((data.get("entity") or {}).get("projects"))
             found += [node for node in page.nodes if node["name"].startswith(door.REGISTRY_PREFIX)]
             if not page.has_next or not page.end_cursor or page.end_cursor == after:
                 return found
             after = page.end_cursor
+
+    def _one_by_one(self, owner: str) -> list[Mapping[str, Any]]:
+        """The registries of an organization, each read by itself."""
+        found: list[Mapping[str, Any]] = []
+        for project in entity_projects(self.client, owner):
+            if project["name"].startswith(door.REGISTRY_PREFIX):
+                data = self.client.execute("MirrorRegistry", entity=owner, project=project["name"])
+                found.append({**project, **(data.get("project") or {})})
+        return found
 
     def _since(self, owner: str) -> str:
         """The oldest mark of the registries held, with the overlap."""
