@@ -27,6 +27,7 @@ settings.register_profile("mirror", deadline=None, print_blob=True)
 settings.load_profile("mirror")
 
 ENGINES = ("sqlite", "postgresql")
+pytest_plugins = ["leaks"]  # every test is watched for API keys
 
 
 @pytest.fixture(scope="session")

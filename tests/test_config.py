@@ -242,7 +242,7 @@ def test_netrc_is_read_by_host(place: Place, base_url: str, machine: str, found:
 
 
 def test_netrc_may_lie_elsewhere(place: Place, tmp_path: Path) -> None:
-    path = tmp_path / "other"
+    path = tmp_path / "my.netrc"
     path.write_text(f"default login user password {KEY}\n")
     config = place.resolve(environ={"NETRC": str(path)})
     assert (config.api_key, config.key_source) == (KEY, f"{path} (default)")

@@ -404,6 +404,7 @@ CASES = {
 }
 
 
+@pytest.mark.quotes_the_key
 @pytest.mark.parametrize("say", CASES.values(), ids=CASES.keys())
 def test_the_key_is_in_no_message_traceback_or_log(
     say: Say, caplog: pytest.LogCaptureFixture

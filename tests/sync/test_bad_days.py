@@ -409,6 +409,7 @@ def everything_in(store: Store) -> str:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.quotes_the_key
 def test_the_key_is_nowhere(
     world: World,
     mirror: Mirror,
