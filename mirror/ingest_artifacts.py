@@ -196,7 +196,7 @@ def map_artifact(node: Mapping[str, Any]) -> dict[str, Any]:
         "ttl_seconds": _integer(node.get("ttlDurationSeconds")),
         "ttl_is_inherited": _flag(node.get("ttlIsInherited")),
         "description": _text(node.get("description")),
-        "metadata": dumps(_object(metadata)),
+        "metadata": dumps(_object(metadata)[0]),
         "metadata_text": pack(metadata),
         "tags": dumps([escape(str(tag["name"])) for tag in node.get("tags") or ()]),
         **_times(node, "createdAt", "updatedAt"),
