@@ -45,6 +45,9 @@ BACKOFF_S, BACKOFF_MAX_S = 0.5, 30.0
 TRIES, RATE_TRIES, WAIT_MAX_S = 6, 12, 180.0
 """At most so many tries of a request (more where the rate is limited), and so long a wait in all."""
 
+ANSWER_TIMES = 5
+"""A whole answer may take so many times the time-out: that one is for each silence in it."""
+
 CONNECTIONS = 10
 """Requests at a time, as W&B's own client limits itself."""
 
@@ -160,6 +163,19 @@ class Client:
             )
         ).data
         return [data.get(f"node{number}") for number in range(len(ids))]
+
+    def members_by_alias(self, asked: Sequence[tuple[str, str]]) -> list[str | None]:
+        """Ask collections, by id, which version has an alias, in one request; None: none has it."""
+        variables: dict[str, str] = {}
+        for number, (collection, alias) in enumerate(asked):
+            variables |= {f"id{number}": collection, f"alias{number}": alias}
+        text = operations.members_by_alias(len(asked))
+        data = self.request_document(text, variables, "MirrorMembersByAlias").data
+        found = [
+            (data.get(f"node{number}") or {}).get("artifactMembership")
+            for number in range(len(asked))
+        ]
+        return [member["artifact"]["id"] if member and member.get("artifact") else None for member in found]  # fmt: skip
 
     def combined(
         self,
@@ -305,19 +321,21 @@ class Client:
             return outcome.error  # it may have been done: not a second time
         return outcome
 
-    def _send(self, operation: str, body: bytes, timeout_s: float | None) -> httpx.Response:
+    def _send(self, operation: str, body: bytes, timeout_s: float | None) -> _Answer:
         # Our own queue: threads that wait in httpcore's pool (1.0.9) are at times handed a connection
         # that another thread closes ("Bad file descriptor"), or one whose answer never comes.
-        with self._turns, _translated(self.base_url, operation):
-            return self._http.post(
-                f"{self.base_url}/graphql",
-                content=body,
-                timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else _timeout(timeout_s),
-            )
+        waits_s = self._timeout_s if timeout_s is None else timeout_s
+        until = time.monotonic() + ANSWER_TIMES * waits_s
+        with (
+            self._turns,
+            _translated(self.base_url, operation),
+            self._http.stream(
+                "POST", f"{self.base_url}/graphql", content=body, timeout=_timeout(waits_s)
+            ) as response,
+        ):
+            return _Answer(response.status_code, response.headers, _read(response, until))
 
-    def _meaning(
-        self, operation: str, response: httpx.Response
-    ) -> dict[str, Any] | Wait | RemoteError:
+    def _meaning(self, operation: str, response: _Answer) -> dict[str, Any] | Wait | RemoteError:
         outcome = classify(operation, response.status_code, response.headers, response.content)
         if isinstance(outcome, dict):
             return outcome
@@ -328,7 +346,7 @@ class Client:
             return classify(operation, response.status_code, headers, content)
         return outcome
 
-    def _heard(self, response: httpx.Response, outcome: object) -> None:
+    def _heard(self, response: _Answer, outcome: object) -> None:
         if isinstance(outcome, Wait) and _is_rate(outcome):
             self._budget.silence(outcome.seconds or 0.0)
         else:
@@ -338,6 +356,25 @@ class Client:
             self.stats.bytes += len(response.content)
             if date is not None and not isinstance(outcome, RemoteError):
                 self.server_time = date
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An HTTP answer, read to its end; the content is decompressed."""
+
+    status_code: int
+    headers: httpx.Headers
+    content: bytes
+
+
+def _read(response: httpx.Response, until: float) -> bytes:
+    """Read an answer to its end: a server that drips is given up like one that is silent."""
+    parts = []
+    for part in response.iter_bytes():
+        parts.append(part)
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("the answer takes too long", request=response.request)
+    return b"".join(parts)
 
 
 class _Secret:
@@ -360,12 +397,12 @@ class _Secret:
         """The authorisation of requests: user `api`, the key as password."""
         return httpx.BasicAuth("api", self._key) if self._key else None
 
-    def is_in(self, response: httpx.Response) -> bool:
+    def is_in(self, response: _Answer) -> bool:
         """Whether an answer quotes the key, in its body or where it redirects to."""
         said = response.content + response.headers.get("location", "").encode()
         return any(spelling.encode() in said for spelling in self._spellings)
 
-    def cut_out(self, response: httpx.Response) -> tuple[dict[str, str], bytes]:
+    def cut_out(self, response: _Answer) -> tuple[dict[str, str], bytes]:
         """The headers and the body of an answer, without the key."""
         headers, content = dict(response.headers), response.content
         for spelling in self._spellings:

@@ -26,6 +26,7 @@ __all__ = [
     "combine",
     "document",
     "each_by_id",
+    "members_by_alias",
 ]
 
 OPTIONAL: frozenset[str] = frozenset(
@@ -113,15 +114,25 @@ def document(name: str, without: frozenset[str] = frozenset()) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def each_by_id(
-    field: str, fragment: str, count: int, without: frozenset[str] = frozenset()
-) -> str:
+def each_by_id(field: str, fragment: str, count: int, without: frozenset[str] = frozenset()) -> str:
     """Return one document that asks the root field of so many ids: `$id0` as `node0`, and so on."""
     declared = ", ".join(f"$id{number}: ID!" for number in range(count))
     fields = "\n".join(
         f"  node{number}: {field}(id: $id{number}) {{ ...{fragment} }}" for number in range(count)
     )
     return _with_fragments(f"query MirrorEach({declared}) {{\n{fields}\n}}", without)
+
+
+@functools.lru_cache(maxsize=64)
+def members_by_alias(count: int) -> str:
+    """Return one document that asks `$id0`, a collection, who has `$alias0`, as `node0`, and so on."""
+    declared = ", ".join(f"$id{n}: ID!, $alias{n}: String!" for n in range(count))
+    fields = "\n".join(
+        f"  node{n}: artifactCollection(id: $id{n})"
+        f" {{ artifactMembership(aliasName: $alias{n}) {{ id artifact {{ id }} }} }}"
+        for n in range(count)
+    )
+    return f"query MirrorMembersByAlias({declared}) {{\n{fields}\n}}"
 
 
 def _with_fragments(text: str, without: frozenset[str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +25,7 @@ class Say:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: Literal["before", "within", None] = None
+    drip_s: float = 0.0  # between its bytes
     zipped: bool = False
 
     def content(self) -> bytes:
@@ -91,10 +94,19 @@ class Scripted:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                if say.drip_s:
+                    self._drip(content, say.drip_s)
+                    return
                 self.wfile.write(content[: len(content) // 2] if say.cut else content)
                 if say.cut:
                     self.wfile.flush()
                     self._reset()
+
+            def _drip(self, content: bytes, pause_s: float) -> None:
+                with contextlib.suppress(OSError):  # the other side may have had enough
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(pause_s)
 
             def _reset(self) -> None:
                 """Close so that the other side sees the connection break, not end."""

@@ -92,6 +92,17 @@ def test_a_page_that_fails_is_given_up_after_its_tries(clock: Clock) -> None:
         client.request_document(QUERY, tries=3)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_server_that_drips_is_given_up_like_one_that_is_silent(zipped: bool) -> None:
+    drips = Say(drip_s=0.05, zipped=zipped)  # never silent for as long as the time-out
+    with (
+        Scripted(drips) as server,
+        Client(server.url, KEY, timeout_s=0.1, tries=1) as client,
+        pytest.raises(ServerFailed, match="did not answer in time"),
+    ):
+        client.request_document(QUERY)
+
+
 def test_a_client_made_to_try_once_does(clock: Clock) -> None:
     with patient(clock, httpx.Response(429), tries=1) as client, pytest.raises(RateLimited):
         client.request_document(QUERY)
