@@ -387,12 +387,12 @@ class ProjectSync(Task):
     def _all_sweeps(self) -> Iterator[Mapping[str, Any]]:
         page = self.sweep_page or self.project.ask({"sweeps": Sweeps()}).pages["sweeps"]
         yield from page.nodes
-        after = None
+        asked: set[str] = set()
         while page.has_next:
-            if not page.end_cursor or page.end_cursor == after:
+            if not page.end_cursor or page.end_cursor in asked:
                 raise StuckCursor(f"{self.project.path}: the listing of sweeps does not move on")
-            after = page.end_cursor
-            page = self.project.ask({"sweeps": Sweeps(after=after)}).pages["sweeps"]
+            asked.add(page.end_cursor)
+            page = self.project.ask({"sweeps": Sweeps(after=page.end_cursor)}).pages["sweeps"]
             yield from page.nodes
 
     def _sweeps_stand(self, answer: Answer, *, walked: bool) -> bool:
