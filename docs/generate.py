@@ -68,17 +68,27 @@ def _section(words: list[str], command: click.Command) -> str:
 CLASSES = (
     "Api", "Runs", "Run", "HTTPSummary", "SummarySubDict", "HistoryScan", "Files", "File", "ConsoleLogs", "Projects",
     "Project", "Sweeps", "Sweep", "Agent", "AgentRuns", "Reports", "BetaReport", "User", "Team", "Member",
-    "Organization", "Automations", "Automation", "Integrations", "RunQueue", "QueuedRun", "RawClient",
+    "Organization", "Artifact", "ArtifactManifestEntry", "ArtifactManifest", "ArtifactTypes", "ArtifactType",
+    "ArtifactCollections", "ProjectArtifactCollections", "ArtifactCollection", "Artifacts", "RunArtifacts",
+    "ArtifactFiles", "Registries", "Collections", "Versions", "Registry", "Job", "Automations", "Automation", "Integrations", "RunQueue", "QueuedRun", "RawClient",
 )  # fmt: skip
 
 # Members that need more than the store, by where their answer comes from; the rest is answered from it.
 READ_THROUGH = {
-    "Api": "automation automations integrations organization project projects reports run run_queue runs"
+    "Api": "artifact artifact_collection artifact_collection_exists artifact_collections artifact_exists artifact_type"
+    " artifact_types artifact_versions artifacts job list_jobs registries registry automation automations integrations organization project projects reports run run_queue runs"
     " slack_integrations sweep team user users viewer webhook_integrations default_entity from_path queued_run",
     "Runs": "histories",
-    "Run": "file files history scan_history beta_scan_history metadata load load_full_data sweep console_logs lastHistoryStep",
+    "Run": "file files history scan_history beta_scan_history metadata load load_full_data sweep console_logs lastHistoryStep"
+    " logged_artifacts used_artifacts",
+    "Artifact": "checkout collection download file files get get_entry get_path linked_artifacts logged_by manifest"
+    " source_artifact source_collection url used_by",
+    "ArtifactManifestEntry": "download",
+    "ArtifactType": "load collection collections",
+    "ArtifactCollection": "load aliases artifacts",
+    "Registry": "load collections versions members team_members user_members",
     "File": "download",
-    "Project": "owner id sweeps",
+    "Project": "artifacts_types collections owner id sweeps",
     "Sweep": "agent agents get load runs best_run",
     "Team": "load",
     "RunQueue": "access default_resource_config external_links id items prioritization_mode template_variables type",
@@ -95,6 +105,8 @@ BELOW_NOTICE = {
     "convert_objects",
     "update_variables",
     "server_provides_internal_id_field",
+    "model_post_init",
+    "as_blob",
     "run_key",
 }
 

@@ -136,10 +136,6 @@ class Door:
         """Raise UnsupportedError for a member that mirror does not offer."""
         raise adapt(UnsupportedError(f"mirror.Api does not offer {member}: {why}"))
 
-    def refuse_artifacts(self, member: str) -> NoReturn:
-        """Raise UnsupportedError for a member about artifacts, jobs or registries."""
-        self.refuse(member, "artifacts are not mirrored yet; use the same member of wandb.Api()")
-
     def refuse_write(self, member: str) -> NoReturn:
         """Raise for a member that writes; offline OfflineError. Nothing is sent either way."""
         if self.mode == "offline":

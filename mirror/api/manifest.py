@@ -142,6 +142,9 @@ class ArtifactManifestEntry:
         """Return the fields as JSON text."""
         return json.dumps(self.to_json(), indent=indent)
 
+    def model_post_init(self, context: Any, /) -> None:
+        """Do nothing: a hook of pydantic, which wandb's entries are made with."""
+
     def _is_artifact_reference(self) -> bool:
         return self.ref is not None and urlsplit(self.ref).scheme == _WANDB
 

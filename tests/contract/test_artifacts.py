@@ -7,6 +7,7 @@ tables of a store that was synced, where nothing was ever asked for.
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -152,3 +153,65 @@ def test_a_synced_mirror_does_the_same(
 def test_what_a_synced_mirror_cannot_know_it_says(name: str, synced_shelf: Any) -> None:
     with pytest.raises(mirror.NotMirrored):
         SCRIPTS[name](synced_shelf)
+
+
+WRITES = {
+    "aliases": lambda api: setattr(api.artifact("team/art/data:v0"), "aliases", ["x"]),
+    "save": lambda api: api.artifact("team/art/data:v0").save(),
+    "link": lambda api: api.artifact("team/art/data:v0").link("x"),
+    "delete": lambda api: api.artifact("team/art/data:v0").delete(),
+    "add_file": lambda api: api.artifact("team/art/data:v0").add_file("x"),
+    "collection": lambda api: setattr(api.artifact_collection("dataset", "art/data"), "name", "x"),
+    "registry": lambda api: setattr(api.registry("models"), "description", "x"),
+    "members": lambda api: api.registry("models").add_members("x"),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_writes_are_refused_and_say_what_to_use(name: str, reading_shelf: Any) -> None:
+    with pytest.raises(mirror.UnsupportedError, match=r"use the same member of wandb\.Api\(\)"):
+        WRITES[name](reading_shelf)
+
+
+def test_objects_pickle_and_go_on_reading(synced_shelf: Any) -> None:
+    for made in (
+        synced_shelf.artifact("team/art/data:v0"),
+        synced_shelf.artifact_collection("dataset", "art/data"),
+        synced_shelf.registry("models"),
+        synced_shelf.artifacts("dataset", "team/art/data"),
+    ):
+        again = pickle.loads(pickle.dumps(made))
+        assert repr(again).partition(" at ")[0] == repr(made).partition(" at ")[0]
+    again = pickle.loads(pickle.dumps(synced_shelf.artifact("team/art/data:v0")))
+    assert list(again.manifest.entries) == ["a.txt", "deep/er/b.txt"]
+
+
+def test_a_server_that_is_down_is_answered_for_by_the_tables(
+    shelf_server: Server, synced_shelf: Any
+) -> None:
+    config = synced_shelf._service_api.config
+    api = mirror.Api(
+        config=replace(config, base_url="http://127.0.0.1:9", mode="auto", api_key=KEY)
+    )
+    assert api.artifact("team/art/data:latest").version == "v3"
+    assert [one.name for one in api.artifacts("dataset", "team/art/data")] == [
+        "data:v3",
+        "data:v1",
+        "data:v0",
+    ]
+
+
+def test_contents_that_are_kept_cost_no_request(
+    shelf_server: Server, reading_shelf: Any, tmp_path: Path
+) -> None:
+    artifact = reading_shelf.artifact("team/art/data:v3")
+    artifact.download(str(tmp_path / "one"))
+    before = len(shelf_server.world.requests)
+    artifact.download(str(tmp_path / "two"))
+    assert len(shelf_server.world.requests) == before
+    assert (tmp_path / "two" / "a.txt").read_text() == "four"
+
+
+def test_offline_contents_that_are_not_kept_are_told(synced_shelf: Any, tmp_path: Path) -> None:
+    with pytest.raises(mirror.NotMirrored, match=r"contents of '.*'.*mirror get"):
+        synced_shelf.artifact("team/art/data:v0").download(str(tmp_path))
