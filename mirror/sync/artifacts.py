@@ -33,7 +33,7 @@ __all__ = ["STAGE", "ArtifactSync", "Choice", "Place"]
 
 STAGE = "artifacts"
 COLLECTIONS_A_PAGE = 100
-ALIASES_A_PAGE = 1000
+ALIASES_A_PAGE = 500
 LIGHT_PAGE = 1000
 IDS_A_REQUEST = 50
 RUNS_A_REQUEST = 100
@@ -96,6 +96,8 @@ class ArtifactSync:
     """called after every page; raises to end the round there"""
     state: dict[str, Any] = field(default_factory=dict)
     page_size: PageSize = field(default_factory=PageSize)
+    long: dict[str, Row] = field(default_factory=dict)
+    """collections with more aliases than a pulse shows, as held"""
     page_cap: int = LIGHT_PAGE
     """the largest page that the server has not refused"""
 
@@ -112,6 +114,7 @@ class ArtifactSync:
                 listed.add(node["id"])
                 if self.choice.takes(node):
                     self._collection(node, held.get(node["id"]), compare=compare)
+        self._known_aliases()
         self._bury_collections(listed)
         self._lineage()
         whole = compare or self.state["walk_complete_at"] is None
@@ -303,24 +306,38 @@ class ArtifactSync:
         if held is None:
             return
         if not whole:
-            holders |= self._more_aliases(node)
+            self.long[node["id"]] = held
+            return
         if holders == held["holders"]:
             return
         with self._begin() as tx:
             moved = door.move_aliases(tx, node["id"], holders, synced_at=self._at())
         self.report.collections += moved > 0
 
-    def _more_aliases(self, node: Mapping[str, Any]) -> dict[str, str]:
-        """The rest of a long list of aliases."""
-        found: dict[str, str] = {}
-        path = ["project", "artifactCollection", "aliases"]
-        after = page_of(node.get("aliases")).end_cursor
-        for page in self._pages("MirrorCollectionAliases", path, node, ALIASES_A_PAGE, after):
-            holders, _ = self._holders(
-                {"aliases": {"edges": [{"node": each} for each in page.nodes]}}
-            )
-            found |= holders
-        return found
+    def _known_aliases(self) -> None:
+        """Where a pulse could not show all aliases: who has those that are held, in one request.
+
+        An alias that is new there, on a version that is not, is found by the next comparison.
+        """
+        asked = [
+            (identifier, alias)
+            for identifier, held in self.long.items()
+            for alias in held["holders"]
+        ]
+        if not asked:
+            return
+        found = self.client.members_by_alias(asked[:ALIASES_A_PAGE])
+        now: dict[str, dict[str, str]] = {key: dict(held["holders"]) for key, held in self.long.items()}  # fmt: skip
+        for (identifier, alias), holder in zip(asked, found, strict=False):
+            if holder is None:
+                now[identifier].pop(alias)
+            else:
+                now[identifier][alias] = holder
+        for identifier, holders in now.items():
+            if holders != self.long[identifier]["holders"]:
+                with self._begin() as tx:
+                    moved = door.move_aliases(tx, identifier, holders, synced_at=self._at())
+                self.report.collections += moved > 0
 
     def _edited(self, node: Mapping[str, Any]) -> None:
         """Read the versions that the pulse says were edited."""

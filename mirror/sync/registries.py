@@ -16,7 +16,7 @@ from mirror import ingest_artifacts as door
 from mirror.errors import GraphQLError, RemoteError, TooLarge
 from mirror.jsontext import dumps
 from mirror.remote.client import Client
-from mirror.remote.pages import entity_projects, page_of
+from mirror.remote.pages import PageSize, entity_projects, page_of
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
@@ -56,6 +56,7 @@ def read_artifacts(work: ProjectSync) -> None:
         choice=Choice(settings.artifact_types, settings.artifact_collections),
         emit=work.emit,
         keep_going=work.keep_going,
+        page_size=PageSize(settings.page_size, maximum=settings.page_size_max),
     )
     try:
         stage.run()

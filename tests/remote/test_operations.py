@@ -29,6 +29,8 @@ from mirror.remote.operations import (
     Sweeps,
     combine,
     document,
+    each_by_id,
+    members_by_alias,
 )
 
 FILES = resources.files("mirror.remote")
@@ -142,3 +144,8 @@ def test_apikeys_and_introspection_are_never_asked_for() -> None:
         assert "apiKeys" not in text
         assert "__schema" not in text
         assert "__type(" not in text
+
+
+def test_documents_that_ask_many_at_once_are_valid(schema: GraphQLSchema) -> None:
+    assert problems(schema, each_by_id("artifact", "ArtifactFields", 3)) == []
+    assert problems(schema, members_by_alias(3)) == []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from artifact_worlds import PATH, fill, held, holders, wanted
+from worlds import KEY
 
 from mirror.sandbox import World, generate_artifacts
 from mirror.store import tables
@@ -205,4 +210,49 @@ def test_a_registry_is_mirrored_with_members_and_links(filled, mirror, store):
     assert again.exit_code == 0
     filled.advance(900)
     mirror()
+    assert mirror().requests <= 5
+
+
+def test_killed_after_any_page_the_next_sync_goes_on(world, server, mirror, store, tmp_path):
+    generate_artifacts(world, PATH, versions=260, collections=2, files=1)
+    config = tmp_path / "mirror.toml"
+    config.write_text("[sync]\npage_size = 50\npage_size_max = 50\n")
+    url = store.engine.url.render_as_string(hide_password=False)
+    child = [
+        sys.executable,
+        str(Path(__file__).with_name("child.py")),
+        server.url,
+        url,
+        str(config),
+    ]
+    environment = {**os.environ, "WANDB_API_KEY": KEY}
+    killed = 0
+    for page in range(2, 16):
+        ended = subprocess.run(
+            [*child, str(page)], env=environment, capture_output=True, timeout=60, check=False
+        )
+        if ended.returncode != -9:
+            break
+        killed += 1
+    assert ended.returncode == 0, ended.stderr
+    assert killed >= 2
+    assert held(store) == wanted(world)
+    pages = world.requests.count("MirrorMemberships")
+    assert pages <= 6 + killed + 2  # a killed sync costs at most the page it was in
+
+
+def test_a_known_alias_that_moves_in_a_long_collection_is_found(world, mirror, store):
+    generate_artifacts(world, PATH, versions=700, collections=1, files=1)
+    (name,) = wanted(world)
+    art = world.artifacts
+    art.give(art.find(f"{PATH}/{name}:v5"), ["prod"])
+    mirror()
+    world.advance(900)
+    art.give(art.find(f"{PATH}/{name}:v600"), ["prod"])
+    mirror()
+    assert held(store) == wanted(world)
+    world.advance(900)
+    art.give(art.find(f"{PATH}/{name}:v7"), ["new"])  # on an old version: the comparison finds it
+    mirror(reconcile=True)
+    assert held(store) == wanted(world)
     assert mirror().requests <= 5
