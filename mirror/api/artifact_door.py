@@ -204,28 +204,23 @@ class ArtifactDoor(ContentDoor):
         """
         from mirror.blobs import download_entries
 
-        if self.mode == "offline":
-            skip_cache = False
-            for entry in entries:
-                if entry.ref is None and not self.blobs.has(
-                    entry.digest, entry.size, algorithm=entry.algorithm
-                ):
-                    raise NotMirrored(
-                        f"the contents of {entry.path!r} of artifact {artifact_id}",
-                        remedy="download it once in auto mode, or run `mirror get`",
-                    )
         return download_entries(
             self.blobs,
             entries,
             root,
             urls=lambda wanted: self._addresses(artifact_id, wanted),
             client=lambda: self.client,
-            skip_cache=skip_cache,
+            skip_cache=skip_cache and self.mode != "offline",
             allow_missing_references=allow_missing_references,
         )
 
     def _addresses(self, artifact_id: str, entries: Sequence[Entry]) -> dict[str, str]:
         """Signed addresses by path: of a few by name, else of all, page by page."""
+        if self.mode == "offline":
+            raise NotMirrored(
+                f"the contents of {entries[0].path!r} of artifact {artifact_id}",
+                remedy="download it once in auto mode, or run `mirror get`",
+            )
         names = [entry.path for entry in entries] if len(entries) <= FILES_PAGE else None
         found: dict[str, str] = {}
         after: str | None = None

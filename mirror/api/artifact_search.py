@@ -22,7 +22,7 @@ from mirror.store.sql import Column, Condition, Sql, both, listing, render, sql
 if TYPE_CHECKING:
     from mirror.store.store import Store
 
-__all__ = ["KINDS", "Kind", "search"]
+__all__ = ["KINDS", "Kind", "chosen", "search"]
 
 
 @dataclass(frozen=True)
@@ -114,17 +114,8 @@ def search(
     Raises QueryError for a filter or order that is wrong.
     """
     kind = KINDS[name]
-    columns = dict(kind.columns)
-    if name == "versions":
-        columns["alias"] = sql(
-            _ALIASES[store.backend], a=columns["alias"], i=columns["version_index"]
-        )
-    engine = SQLITE if store.backend == "sqlite" else POSTGRES
-    source = Source(columns, "")
-    tree = parse_filters(_literal(loads(filters)), kind.table) if filters else None
-    matching = _matching(store, kind, Compiler(engine, source), tree, where)
-    compiler = Compiler(engine, source, matching=matching)
-    condition: Condition = both([where, *([compiler.filter(tree)] if tree is not None else [])])
+    compiler = _compiler(store, kind, filters, where)
+    condition = both([where, _filter(compiler, kind, filters)])
     text = f"SELECT {kind.selected} FROM {kind.origin} WHERE {{condition}} ORDER BY "  # noqa: S608
     parts: dict[str, Any] = {"condition": as_sql(condition)}
     if order is not None:
@@ -134,6 +125,33 @@ def search(
             text += "{terms}, "
             parts["terms"] = listing(terms)
     return _rows(store, sql(text + kind.ties, **parts))
+
+
+def chosen(store: Store, name: str, filters: str | None) -> Condition:
+    """Return the condition of a filter, for a statement over the tables of its kind."""
+    kind = KINDS[name]
+    return _filter(_compiler(store, kind, filters, sql("TRUE")), kind, filters)
+
+
+def _tree(kind: Kind, filters: str | None) -> Node | None:
+    return parse_filters(_literal(loads(filters)), kind.table) if filters else None
+
+
+def _filter(compiler: Compiler, kind: Kind, filters: str | None) -> Condition:
+    tree = _tree(kind, filters)
+    return True if tree is None else compiler.filter(tree)
+
+
+def _compiler(store: Store, kind: Kind, filters: str | None, where: Sql) -> Compiler:
+    columns = dict(kind.columns)
+    if "alias" in columns:
+        columns["alias"] = sql(
+            _ALIASES[store.backend], a=columns["alias"], i=columns["version_index"]
+        )
+    engine = SQLITE if store.backend == "sqlite" else POSTGRES
+    source = Source(columns, "")
+    matching = _matching(store, kind, Compiler(engine, source), _tree(kind, filters), where)
+    return Compiler(engine, source, matching=matching)
 
 
 def _rows(store: Store, statement: Sql) -> Sequence[Any]:

@@ -6,6 +6,7 @@ auto mode only what is there is answered: what is not may have come since the la
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,7 @@ def _list(value: Any) -> list[str]:
     return [unescape(one) for one in listed]
 
 
+@functools.lru_cache(maxsize=1024)
 def _project(packed: bytes | None) -> dict[str, Any]:
     node = _node(packed)
     return {
@@ -43,6 +45,7 @@ def _project(packed: bytes | None) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=4096)
 def _collection(packed: bytes | None, project: bytes | None) -> dict[str, Any]:
     return {**_node(packed), "project": _project(project)}
 
@@ -77,7 +80,8 @@ class ArtifactTables:
         reader = _ONE.get(operation)
         if reader is None or self.source.mode == "online":
             return MISS
-        found = reader(self, **asked)
+        key = (operation, *asked.items())
+        found = self.source.held.memo.answer(key, lambda: reader(self, **asked))
         return MISS if found is None and self.source.mode == "auto" else found
 
     def page(self, operation: str, first: int, after: str | None, asked: Mapping[str, Any]) -> Any:
@@ -466,14 +470,19 @@ class ArtifactTables:
         versions: str | None,
         order: str | None,
     ) -> Any:
-        from mirror.store.sql import bind, either, sql
+        from mirror.api.artifact_search import chosen
+        from mirror.store.sql import bind, both, either, sql
 
         rows = self._registries(organization, registries)
         if rows is None:
             return MISS
-        places = [row[4] for row in rows]
-        chosen = self._collections([*places, ""], collections, kind="portfolio")
-        where = either([sql("m.collection_id = {c}", c=bind(key)) for key, _ in chosen])
+        where = both(
+            [
+                either([sql("c.project_id = {p}", p=bind(row[4])) for row in rows]),
+                sql("c.kind = 'portfolio'"),
+                chosen(self.source.store, "collections", collections),
+            ]
+        )
         found = [] if where is False else self._members(where, versions, order)
         if order is None:
             found.sort(key=lambda one: _number(escape(one["id"])), reverse=True)
