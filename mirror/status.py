@@ -51,6 +51,12 @@ class ProjectStatus:
     last_error_at: str | None
     deleted_at: str | None
     """when the mirror found the project gone"""
+    collections: int = 0
+    """artifact collections"""
+    versions: int = 0
+    """artifact versions in them, links counted where they are linked to"""
+    artifacts_synced_at: str | None = None
+    artifacts_error: str | None = None
 
     @property
     def note(self) -> str:
@@ -65,6 +71,8 @@ class ProjectStatus:
             said.append(f"{self.quarantined:,} in quarantine")
         if self.out_of_selection:
             said.append(f"{self.out_of_selection:,} out of selection")
+        if self.artifacts_error:
+            said.append("artifacts were not read to the end")
         if self.missed:
             said.append(f"{self.missed:,} edits found by reconcile only")
         return ", ".join(said)
@@ -154,12 +162,21 @@ class _Counts:
         self.unfinished = _grouped(store, running, r.project_id)
         self.quarantined = _grouped(store, sa.select(q.project_id, count), q.project_id)
         state = tables.sync_state
-        rows = store.rows(sa.select(state).where(state.c.stage == "runs"))
-        self.state = {row["project_id"]: row for row in rows}
+        rows = store.rows(sa.select(state).where(state.c.stage.in_(("runs", "artifacts"))))
+        self.state = {row["project_id"]: row for row in rows if row["stage"] == "runs"}
+        self.artifacts = {row["project_id"]: row for row in rows if row["stage"] == "artifacts"}
+        c, m = tables.artifact_collections.c, tables.artifact_memberships.c
+        there = sa.select(c.project_id, count).where(c.deleted_at.is_(None))
+        self.collections = _grouped(store, there, c.project_id)
+        members = sa.select(c.project_id, count).join_from(
+            tables.artifact_memberships, tables.artifact_collections, c.id == m.collection_id
+        )
+        self.versions = _grouped(store, members.where(m.deleted_at.is_(None)), c.project_id)
 
     def project(self, project: projects.Project) -> ProjectStatus:
         key = project.project_id
         state: Mapping[Any, Any] = self.state.get(key, {})
+        artifacts: Mapping[Any, Any] = self.artifacts.get(key, {})
         runs = self.live[key]
         server_count = state.get("server_count")
         return ProjectStatus(
@@ -180,6 +197,10 @@ class _Counts:
             last_error=state.get("last_error"),
             last_error_at=state.get("last_error_at"),
             deleted_at=project.deleted_at,
+            collections=self.collections[key],
+            versions=self.versions[key],
+            artifacts_synced_at=artifacts.get("synced_at"),
+            artifacts_error=artifacts.get("last_error"),
         )
 
 

@@ -136,8 +136,13 @@ def _print_report(report: SyncReport) -> None:
 def _counts(project: Any) -> str:
     names = ("new", "changed", "tombstoned", "revived", "out_of_selection")
     said = [f"{getattr(project, n):,} {n.replace('_', ' ')}" for n in names if getattr(project, n)]
+    for name, text in (("versions_new", "new versions"), ("versions_gone", "versions gone")):
+        if count := getattr(project, name):
+            said.append(f"{count:,} {text}")
     if project.quarantined:
         said.append(f"{len(project.quarantined):,} in quarantine")
+    if project.failed_stages:
+        said.append(f"not read: {', '.join(project.failed_stages)}")
     return ", ".join(said) or "nothing new"
 
 

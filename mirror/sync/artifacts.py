@@ -158,13 +158,17 @@ class ArtifactSync:
 
     def _pulse(self) -> Iterator[Sequence[Mapping[str, Any]]]:
         """Yield pages of collections; the first also brings the artifact types."""
+        for number, project in enumerate(self._pulse_pages()):
+            if number == 0:
+                self._types(project)
+            yield page_of(project.get("artifactCollections")).nodes
+
+    def _pulse_pages(self) -> Iterator[Mapping[str, Any]]:
         after, used = None, set[str | None]()
         while True:
             project = self._ask_pulse(after)
-            if after is None:
-                self._types(project)
+            yield project
             page = page_of(project.get("artifactCollections"))
-            yield page.nodes
             if not page.has_next:
                 return
             used.add(after)
@@ -547,6 +551,64 @@ class ArtifactSync:
             for some in _chunks(ids, 500)
             for row in self.store.rows(query.where(m.id.in_([escape(each) for each in some])))
         }
+
+    # -------------------------------------------------------------- verify
+
+    def differences(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (kind, name, detail) of all in which a light walk and the store differ; write nothing.
+
+        Kinds are those of `mirror.sync.compare.Difference`: missing, extra, stale.
+        """
+        self.state = {**state.load(self.store, self.place.project_id, STAGE), "mark": None}
+        listed: set[str] = set()
+        for project in self._pulse_pages():
+            nodes = page_of(project.get("artifactCollections")).nodes
+            held = self._held(nodes)
+            for node in nodes:
+                listed.add(node["id"])
+                if self.choice.takes(node) and node.get("state") != "DELETED":
+                    yield from self._collection_differs(node, held.get(node["id"]))
+        c = tables.artifact_collections.c
+        for row in self.store.rows(
+            sa.select(c.id, c.name).where(
+                c.project_id == self.place.project_id, c.deleted_at.is_(None)
+            )
+        ):
+            if row["id"] not in listed:
+                yield "extra", unescape(row["name"]), "a collection the server does not list"
+
+    def _collection_differs(
+        self, node: Mapping[str, Any], held: Row | None
+    ) -> Iterator[tuple[str, str, str]]:
+        name = node["name"]
+        if held is None or held["deleted_at"] is not None:
+            yield "missing", name, "a collection on the server, not in the mirror"
+            return
+        if _differs(node, held):
+            yield "stale", name, "name, type, tags or description of the collection differ"
+        seen: set[str] = set()
+        path = ["project", "artifactCollection", "artifactMemberships"]
+        for page in self._pages("MirrorLightMemberships", path, node, LIGHT_PAGE):
+            rows = self._members([member["id"] for member in page.nodes])
+            for member in page.nodes:
+                seen.add(member["id"])
+                version, row = f"{name}:v{member.get('versionIndex')}", rows.get(member["id"])
+                if row is None or row["deleted_at"] is not None:
+                    yield "missing", version, "a version on the server, not in the mirror"
+                elif member.get("artifact") and _is_other(member, row):
+                    yield "stale", version, "aliases, tags, state or uses of the version differ"
+        m = tables.artifact_memberships.c
+        for row in self.store.rows(
+            sa.select(m.id, m.version_index).where(
+                m.collection_id == held["id"], m.deleted_at.is_(None)
+            )
+        ):
+            if row["id"] not in seen:
+                yield (
+                    "extra",
+                    f"{name}:v{row['version_index']}",
+                    "a version the server does not list",
+                )
 
     # -------------------------------------------------------------- gone
 

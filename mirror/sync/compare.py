@@ -14,7 +14,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from mirror import config as configuration
-from mirror.config import Config
+from mirror.config import Config, ProjectSettings
 from mirror.errors import NotFound
 from mirror.ingest import DOCUMENT_FIELDS, project_key, stored_node
 from mirror.jsontext import escape, unescape
@@ -23,7 +23,9 @@ from mirror.remote.pages import Page
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
+from mirror.sync.artifacts import STAGE, ArtifactSync, Choice, Place
 from mirror.sync.listing import Project, windows
+from mirror.sync.report import ProjectReport
 from mirror.sync.round import connect, open_store, targets_of, viewer
 from mirror.sync.task import LIGHT_PAGE, differs
 from mirror.sync.walk import Window
@@ -85,9 +87,36 @@ def verify(
             Difference("project", path, None, "error", text) for path, text in failures.items()
         ]
         for target in targets:
-            filters = settings.project_settings("/".join(target)).filters
-            found += _project(opened, Project(client, *target), filters, deep)
+            chosen = settings.project_settings("/".join(target))
+            project = Project(client, *target)
+            found += _project(opened, project, chosen.filters, deep)
+            if "artifacts" in chosen.take:
+                found += _artifacts(opened, project, chosen)
     return found
+
+
+def _artifacts(store: Store, project: Project, chosen: ProjectSettings) -> Iterator[Difference]:
+    """Compare artifacts, where they were synced at all."""
+    c, s = tables.projects.c, tables.sync_state.c
+    row = store.one(
+        sa.select(c.project_id)
+        .join(tables.sync_state, s.project_id == c.project_id)
+        .where(
+            c.entity == escape(project.entity), c.name == escape(project.name),
+            c.deleted_at.is_(None), s.stage == STAGE, s.walk_complete_at.is_not(None),
+        )
+    )  # fmt: skip
+    if row is None:
+        return
+    look = ArtifactSync(
+        client=project.client,
+        store=store,
+        place=Place(row["project_id"], project.entity, project.name),
+        report=ProjectReport(path=project.path),
+        choice=Choice(chosen.artifact_types, chosen.artifact_collections),
+    )
+    for kind, name, detail in look.differences():
+        yield Difference(kind, project.path, name, "error", detail)  # type: ignore[arg-type]
 
 
 def _held_projects(store: Store) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -13,8 +14,11 @@ import sqlalchemy as sa
 from artifact_worlds import PATH, fill, held, holders, wanted
 from worlds import KEY
 
+from mirror.config import ProjectSettings, resolve
 from mirror.sandbox import World, generate_artifacts
+from mirror.status import status
 from mirror.store import tables
+from mirror.sync import sync, verify
 
 
 @pytest.fixture
@@ -256,3 +260,33 @@ def test_a_known_alias_that_moves_in_a_long_collection_is_found(world, mirror, s
     mirror(reconcile=True)
     assert held(store) == wanted(world)
     assert mirror().requests <= 5
+
+
+def test_verify_names_what_differs_and_status_counts(filled, mirror, store, server, tmp_path):
+    config = resolve(base_url=server.url, api_key=KEY, store="unused", environ={}, cwd=tmp_path)
+    mirror()
+    assert verify([PATH], store=store, config=config) == []
+    (one,) = status(store).projects
+    assert (one.collections, one.versions, one.artifacts_error) == (3, 6, None)
+    art = filled.artifacts
+    art.give(art.find(f"{PATH}/data:v1"), ["silver"])
+    art.delete(art.version(f"{PATH}/data:v0"))
+    art.log(f"{PATH}/data", "dataset", {"x": "new"})
+    art.log(f"{PATH}/other", "dataset", {"x": "new"})
+    found = {(d.kind, d.name) for d in verify([PATH], store=store, config=config)}
+    assert found == {
+        ("stale", "data:v1"),
+        ("stale", "data:v3"),  # latest has left it
+        ("extra", "data:v0"),
+        ("missing", "data:v4"),
+        ("missing", "other"),
+    }
+
+
+def test_only_chosen_types_and_collections_are_mirrored(filled, store, server, tmp_path):
+    config = resolve(base_url=server.url, api_key=KEY, store="unused", environ={}, cwd=tmp_path)
+    chosen = ProjectSettings(artifact_types=("model",), artifact_collections=("mo*",))
+    config = dataclasses.replace(config, projects=((PATH, chosen),))
+    assert sync([PATH], store=store, config=config).exit_code == 0
+    assert list(held(store)) == ["model"]
+    assert verify([PATH], store=store, config=config) == []
