@@ -31,6 +31,7 @@ BARS: dict[str, int | None] = {
     f"resolve name:latest {RESOLVED} times": None,
     "second download into a new folder": 20,
     "registry search by tag": 20,
+    "versions of collections with a tag": None,
 }
 
 
@@ -52,6 +53,10 @@ def loops(api: Any, folder: Path, tags: list[str]) -> dict[str, Callable[[int], 
         return sum(1 for _ in root.rglob("*") if _.is_file())
 
     def search(round: int) -> Any:
+        found = api.registries("acme").collections({"tag": tags[round % len(tags)]})
+        return sorted((one.project, one.name, one.type) for one in found)
+
+    def search_versions(round: int) -> Any:
         tag = tags[round % len(tags)]
         found = api.registries("acme").collections({"tag": tag}).versions()
         return sorted(one.qualified_name for one in found)
@@ -61,6 +66,7 @@ def loops(api: Any, folder: Path, tags: list[str]) -> dict[str, Callable[[int], 
         lambda _: {api.artifact(f"{many}:latest").version for _ in range(RESOLVED)},
         download,
         search,
+        search_versions,
     )
     return dict(zip(BARS, actions, strict=True))
 

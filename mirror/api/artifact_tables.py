@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from mirror.jsontext import escape, loads, unescape, unpack
 
 if TYPE_CHECKING:
@@ -25,7 +27,11 @@ _PROJECT_OF_RUN: Final = "SELECT entity, name FROM projects WHERE project_id = ?
 
 
 def _node(packed: bytes | None) -> dict[str, Any]:
-    found: dict[str, Any] = loads(unpack(packed) or "{}")
+    text = unpack(packed) or "{}"
+    try:
+        found: dict[str, Any] = orjson.loads(text)
+    except ValueError:  # what JSON allows and orjson does not, such as a lone surrogate
+        found = loads(text)
     return found
 
 
@@ -402,6 +408,14 @@ class ArtifactTables:
         self, organization: str, filters: str | None, order: str | None = None
     ) -> list[Any] | None:
         """Rows of an organization's registries; None where the mirror holds none of them."""
+        key = ("registries", organization, filters, order)
+        return self.source.held.memo.answer(
+            key, lambda: self._read_registries(organization, filters, order)
+        )
+
+    def _read_registries(
+        self, organization: str, filters: str | None, order: str | None
+    ) -> list[Any] | None:
         from mirror.api.artifact_search import search
         from mirror.store.sql import bind, both, sql
 

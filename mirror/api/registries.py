@@ -278,12 +278,15 @@ class Versions(_OfOrganization[Artifact]):
 
 
 def _advanced(source: Source, organization: str) -> bool:
-    """Whether an organization has the other search; False where nobody says so."""
-    try:
-        found = source.artifact_node("ApiAdvancedSearch", organization=organization)
-    except MirrorError:
-        return False
-    return bool(found and found.get("advancedSearch"))
+    """Whether an organization has the other search; False where nobody says so. Asked once."""
+    known: dict[str, bool] = source.__dict__.setdefault("_advanced_search", {})
+    if organization not in known:
+        try:
+            found = source.artifact_node("ApiAdvancedSearch", organization=organization)
+        except MirrorError:
+            found = None
+        known[organization] = bool(found and found.get("advancedSearch"))
+    return known[organization]
 
 
 class _Chained(Iterator[T], Generic[T]):
