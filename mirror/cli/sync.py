@@ -159,9 +159,20 @@ def _plan(paths: list[str] | None, *, as_json: bool, **options: Any) -> int:
 
 
 def _print_plan(plan: Plan) -> None:
-    names = ("project", "kind", "on the server", "mirrored", "to read", "requests", "bytes")
+    names = (
+        "project", "kind", "on the server", "mirrored", "to read", "versions", "requests", "bytes"
+    )  # fmt: skip
     rows = [
-        (p.path, p.kind, p.server_count, p.mirrored, p.runs, p.requests, bytes_text(p.bytes))
+        (
+            p.path,
+            p.kind,
+            p.server_count,
+            p.mirrored,
+            p.runs,
+            p.versions,
+            p.requests,
+            bytes_text(p.bytes),
+        )
         for p in plan.projects
     ]
     print_table(names, rows, right=names[2:])

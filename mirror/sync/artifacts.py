@@ -29,7 +29,7 @@ from mirror.store.store import Row, Store
 from mirror.sync import state
 from mirror.sync.report import Event, ProjectReport
 
-__all__ = ["STAGE", "ArtifactSync", "Choice", "Place"]
+__all__ = ["STAGE", "ArtifactSync", "Choice", "Place", "pulse"]
 
 STAGE = "artifacts"
 COLLECTIONS_A_PAGE = 100
@@ -758,6 +758,15 @@ class ArtifactSync:
 
     def _at(self) -> str:
         return self.mark or instants.now()
+
+
+def pulse(client: Client, entity: str, project: str) -> Sequence[Mapping[str, Any]]:
+    """The first page of a project's collections, with the number of their memberships."""
+    data = client.execute(
+        "MirrorArtifactPulse", entity=entity, project=project, first=COLLECTIONS_A_PAGE,
+        after=None, aliases=1, since="{}", edited=False,
+    )  # fmt: skip
+    return page_of((data.get("project") or {}).get("artifactCollections")).nodes
 
 
 def _following(page: Page, used: set[str | None], what: str) -> str:

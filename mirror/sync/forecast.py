@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+import sqlalchemy as sa
 
 from mirror import config as configuration
 from mirror import instants
 from mirror.config import Config
-from mirror.errors import MirrorError, StoreError
+from mirror.errors import MirrorError, RemoteError, StoreError
 from mirror.ingest import project_key
 from mirror.remote.client import Client
 from mirror.remote.operations import Count, Runs
+from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
+from mirror.sync.artifacts import Choice, pulse
 from mirror.sync.engine import SMALL_PROJECT
 from mirror.sync.listing import Project
 from mirror.sync.round import connect, targets_of, viewer
@@ -25,6 +29,8 @@ from mirror.sync.walk import all_of
 
 __all__ = ["Plan", "ProjectPlan", "plan"]
 
+VERSION_BYTES = 1500
+"""What one version takes in an answer, roughly; its metadata may be much more."""
 SAMPLE = 20
 """Documents read of a project to learn how large its runs are."""
 
@@ -40,6 +46,8 @@ class ProjectPlan:
     bytes: int
     server_count: int
     mirrored: int
+    versions: int = 0
+    """artifact versions to read, as far as the first 100 collections tell"""
 
 
 @dataclass(slots=True)
@@ -99,7 +107,8 @@ def plan(
             who = viewer(client)
             for target in targets_of(client, settings, who, wanted, made.failures):
                 try:
-                    made.projects.append(_project(client, opened, settings, target, full))
+                    one = _project(client, opened, settings, target, full)
+                    made.projects.append(_with_artifacts(client, opened, settings, target, one))
                 except MirrorError as error:
                     made.failures["/".join(target)] = str(error)
         finally:
@@ -143,6 +152,47 @@ def _project(
     return ProjectPlan(
         project.path, "incremental", changed, pages + walk + 3, int(changed * each), total, mirrored
     )
+
+
+def _with_artifacts(
+    client: Client,
+    store: Store | None,
+    settings: Config,
+    target: tuple[str, str],
+    runs: ProjectPlan,
+) -> ProjectPlan:
+    """The plan with what the artifacts add: a pulse, and pages of versions that are not held."""
+    chosen = settings.project_settings(runs.path)
+    if "artifacts" not in chosen.take:
+        return runs
+    choice = Choice(chosen.artifact_types, chosen.artifact_collections)
+    try:
+        nodes = pulse(client, *target)
+    except RemoteError:
+        return runs  # a sync would say it too, and fail no project for it
+    held = _members_held(store, [node["id"] for node in nodes]) if store is not None else {}
+    versions = requests = 0
+    for node in nodes:
+        total = (node.get("newest") or {}).get("totalCount") or 0
+        left = max(0, total - held.get(node["id"], 0)) if choice.takes(node) else 0
+        versions += left
+        requests += math.ceil(left / settings.sync.page_size)
+    return replace(
+        runs,
+        requests=runs.requests + 1 + requests,
+        bytes=runs.bytes + versions * VERSION_BYTES,
+        versions=versions,
+    )
+
+
+def _members_held(store: Store, ids: Sequence[str]) -> dict[str, int]:
+    m = tables.artifact_memberships.c
+    rows = store.rows(
+        sa.select(m.collection_id, sa.func.count().label("n"))
+        .where(m.collection_id.in_(ids), m.deleted_at.is_(None))
+        .group_by(m.collection_id)
+    )
+    return {row["collection_id"]: row["n"] for row in rows}
 
 
 def _changed(
