@@ -8,14 +8,14 @@ kept under the question, for the time when there is no server.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.api.artifact_tables import MISS, ArtifactTables
 from mirror.api.content_door import ContentDoor
 from mirror.api.raising import edge
-from mirror.errors import GraphQLError, NotMirrored
+from mirror.errors import GraphQLError, NotFound, NotMirrored, RemoteError
 from mirror.jsontext import dumps
 
 if TYPE_CHECKING:
@@ -82,9 +82,14 @@ class ArtifactDoor(ContentDoor):
         `fixed` marks what never changes: it is asked once. Raises NotMirrored, StaleError, RemoteError.
         """
         found = ArtifactTables(self).answer(operation, asked)
+        if found is None:  # offline: perhaps it came after the last sync, and was asked for then
+            return self._newer(operation, asked)
         if found is not MISS:
             return found
-        return self._kept(operation, asked, fixed)
+        return self._asked(
+            lambda: self._kept(operation, asked, fixed),
+            lambda tables: tables.answer(operation, asked),
+        )
 
     @edge
     def artifact_page(
@@ -92,13 +97,36 @@ class ArtifactDoor(ContentDoor):
     ) -> dict[str, Any] | None:
         """Return a page of a listing, a Relay connection; None where something on the way is null."""
         found = ArtifactTables(self).page(operation, first, after, asked)
-        if found is not MISS:
-            page: dict[str, Any] | None = found
-            return page
-        kept: dict[str, Any] | None = self._kept(
-            operation, {**asked, "first": first, "after": after}, False
-        )
-        return kept
+        if found is MISS:
+            question = {**asked, "first": first, "after": after}
+            found = self._asked(
+                lambda: self._kept(operation, question, False),
+                lambda tables: tables.page(operation, first, after, asked),
+            )
+        page: dict[str, Any] | None = found
+        return page
+
+    def _newer(self, operation: str, asked: Mapping[str, Any]) -> Any:
+        """What was kept of a question since the tables were synced; None for nothing."""
+        held = self.held.object("artifact_answer", "", dumps([operation, asked]))
+        place = (str(asked.get("entity")), str(asked.get("project") or asked.get("name")))
+        synced_at = ArtifactTables(self).synced_at(*place)
+        if held is None or (synced_at is not None and held.synced_at < synced_at):
+            return None
+        return held.node["answer"]
+
+    def _asked(self, ask: Callable[[], Any], from_tables: Callable[[ArtifactTables], Any]) -> Any:
+        """Ask; where the server is down and nothing was kept, answer from tables of any age."""
+        try:
+            return ask()
+        except RemoteError as error:
+            if self.mode != "auto" or isinstance(error, GraphQLError | NotFound):
+                raise
+            found = from_tables(ArtifactTables(self, any_age=True))
+            if found is MISS:
+                raise
+            self._tell_stale(error)
+            return found
 
     def _kept(self, operation: str, asked: Mapping[str, Any], fixed: bool) -> Any:
         what = _TOLD.get(operation, operation.removeprefix("Api")).format_map(asked)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -76,8 +76,9 @@ def _number(identifier: str) -> int:
 class ArtifactTables:
     """The tables behind a source."""
 
-    def __init__(self, source: ArtifactDoor) -> None:
+    def __init__(self, source: ArtifactDoor, *, any_age: bool = False) -> None:
         self.source = source
+        self.any_age = any_age
 
     # -------------------------------------------------------------- what may be answered
 
@@ -86,8 +87,7 @@ class ArtifactTables:
         reader = _ONE.get(operation)
         if reader is None or self.source.mode == "online":
             return MISS
-        key = (operation, *asked.items())
-        found = self.source.held.memo.answer(key, lambda: reader(self, **asked))
+        found = self._remembered((operation, *asked.items()), lambda: reader(self, **asked))
         return MISS if found is None and self.source.mode == "auto" else found
 
     def page(self, operation: str, first: int, after: str | None, asked: Mapping[str, Any]) -> Any:
@@ -97,7 +97,7 @@ class ArtifactTables:
         if reader is None or self.source.mode == "online" or start is None:
             return MISS
         key = (operation, *sorted((name, str(value)) for name, value in asked.items()))
-        edges = self.source.held.memo.answer(key, lambda: reader(self, **asked))
+        edges = self._remembered(key, lambda: reader(self, **asked))
         if edges is MISS or (edges is None and self.source.mode == "auto"):
             return MISS
         if edges is None:
@@ -108,6 +108,24 @@ class ArtifactTables:
             "totalCount": len(edges),
             "pageInfo": {"endCursor": str(min(stop, len(edges))), "hasNextPage": stop < len(edges)},
         }
+
+    def _remembered(self, key: Hashable, read: Callable[[], Any]) -> Any:
+        """What was read since the store last changed; where answers age, it is read again."""
+        if self.any_age or self.source.max_age_s is not None:
+            return read()
+        return self.source.held.memo.answer(key, read)
+
+    def synced_at(self, entity: str, project: str) -> str | None:
+        """Return the server's time that the artifacts of a project are fresh as of."""
+        found = self.source.find(entity, project)
+        if found is None:
+            return None
+        rows = self._rows(
+            "SELECT synced_at FROM sync_state WHERE project_id = ? AND stage = ?",
+            found.project_id,
+            _STAGE,
+        )
+        return rows[0][0] if rows else None
 
     def _rows(self, text: str, *values: Any) -> Sequence[Any]:
         return self.source.held.rows(text, *values)
@@ -127,7 +145,7 @@ class ArtifactTables:
         if self.source.mode == "offline":
             what = f"the artifacts of {entity}/{project}"
             self.source._refuse_stale(rows[0][1], what, f"{entity}/{project}")
-        elif self.source._too_old(rows[0][1]):
+        elif not self.any_age and self.source._too_old(rows[0][1]):
             return None
         return found.project_id
 

@@ -177,13 +177,17 @@ class Door:
             if not held or self.mode != "auto":
                 raise
             self._down_until = time.monotonic() + RETRY_AFTER_S
-            self._stale = True
-            if not self._warned:
-                self._warned = True
-                notices.warn(f"answering from the mirror, which may be stale: {error}")
+            self._tell_stale(error)
             return False
         self._stale = False
         return True
+
+    def _tell_stale(self, error: Exception) -> None:
+        """Note that an answer could not be refreshed; say so once."""
+        self._stale = True
+        if not self._warned:
+            self._warned = True
+            notices.warn(f"answering from the mirror, which may be stale: {error}")
 
     def _pages(
         self, operation: str, way: Sequence[str], first: int = 100, **variables: Any

@@ -201,6 +201,36 @@ def test_a_server_that_is_down_is_answered_for_by_the_tables(
     ]
 
 
+def test_old_tables_are_asked_anew_and_answer_when_nobody_does(
+    shelf_server: Server, synced_shelf: Any
+) -> None:
+    config = replace(synced_shelf._service_api.config, api_key=KEY, mode="auto", max_age_s=60.0)
+    before = len(shelf_server.world.requests)
+    assert mirror.Api(config=config).artifact("team/art/data:best").version == "v3"
+    assert len(shelf_server.world.requests) > before
+    down = mirror.Api(config=replace(config, base_url="http://127.0.0.1:9"))
+    with pytest.warns(mirror.api.notices.MirrorWarning, match="may be stale"):
+        assert down.artifact("team/art/data:prod").version == "v3"
+    offline = mirror.Api(config=replace(config, mode="offline"))
+    with pytest.raises(mirror.StaleError):
+        offline.artifact("team/art/data:first")
+
+
+def test_what_came_after_the_sync_is_read_through_and_kept(
+    shelf_server: Server, synced_shelf: Any
+) -> None:
+    shelf = shelf_server.world.artifacts
+    config = replace(synced_shelf._service_api.config, api_key=KEY, mode="auto")
+    with pytest.raises(mirror.CommError):
+        synced_shelf.artifact("team/art/late:v0")
+    shelf.log("team/art/late", "model", {"x": "1"})
+    try:
+        assert mirror.Api(config=config).artifact("team/art/late:v0").version == "v0"
+        assert synced_shelf.artifact("team/art/late:v0").version == "v0"
+    finally:
+        shelf.delete_collection("team/art/late")
+
+
 def test_contents_that_are_kept_cost_no_request(
     shelf_server: Server, reading_shelf: Any, tmp_path: Path
 ) -> None:
