@@ -165,6 +165,8 @@ class _Counts:
         rows = store.rows(sa.select(state).where(state.c.stage.in_(("runs", "artifacts"))))
         self.state = {row["project_id"]: row for row in rows if row["stage"] == "runs"}
         self.artifacts = {row["project_id"]: row for row in rows if row["stage"] == "artifacts"}
+        known = store.rows(sa.select(tables.registries.c.project_id))
+        self.registries = {row["project_id"] for row in known}
         c, m = tables.artifact_collections.c, tables.artifact_memberships.c
         there = sa.select(c.project_id, count).where(c.deleted_at.is_(None))
         self.collections = _grouped(store, there, c.project_id)
@@ -177,13 +179,18 @@ class _Counts:
         key = project.project_id
         state: Mapping[Any, Any] = self.state.get(key, {})
         artifacts: Mapping[Any, Any] = self.artifacts.get(key, {})
+        # A registry is mirrored without runs: its artifacts are all there is to be fresh.
+        synced_at, complete = project.synced_at, project.complete
+        if key in self.registries and not state:
+            synced_at = artifacts.get("synced_at")
+            complete = artifacts.get("walk_complete_at") is not None
         runs = self.live[key]
         server_count = state.get("server_count")
         return ProjectStatus(
             path=project.path,
-            synced_at=project.synced_at,
-            age_s=_age_s(project.synced_at),
-            complete=project.complete,
+            synced_at=synced_at,
+            age_s=_age_s(synced_at),
+            complete=complete,
             runs=runs,
             unfinished=self.unfinished[key],
             tombstones=self.tombstones[key],

@@ -136,9 +136,9 @@ def _print_report(report: SyncReport) -> None:
 def _counts(project: Any) -> str:
     names = ("new", "changed", "tombstoned", "revived", "out_of_selection")
     said = [f"{getattr(project, n):,} {n.replace('_', ' ')}" for n in names if getattr(project, n)]
-    for name, text in (("versions_new", "new versions"), ("versions_gone", "versions gone")):
+    for name, before, after in (("versions_new", "new ", ""), ("versions_gone", "", " gone")):
         if count := getattr(project, name):
-            said.append(f"{count:,} {text}")
+            said.append(f"{count:,} {before}version{'' if count == 1 else 's'}{after}")
     if project.quarantined:
         said.append(f"{len(project.quarantined):,} in quarantine")
     if project.failed_stages:

@@ -138,6 +138,9 @@ def _project(
     project_id = project_key(answer.info)
     known = state.load(store, project_id)
     if known["project_id"] is None:
+        r = tables.registries.c
+        if store.one(sa.select(r.name).where(r.project_id == project_id)) is not None:
+            return  # mirrored without runs; its artifacts are compared
         detail = f"never synced: run `mirror sync {project.path}`"
         yield Difference("project", project.path, None, "error", detail)
         return

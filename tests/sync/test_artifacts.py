@@ -192,7 +192,7 @@ def test_an_older_server_is_mirrored_all_the_same(filled, mirror, store, feature
     assert held(store) == wanted(filled)
 
 
-def test_a_registry_is_mirrored_with_members_and_links(filled, mirror, store):
+def test_a_registry_is_mirrored_with_members_and_links(filled, mirror, store, server, tmp_path):
     filled.add_organization("acme", teams=["team"], members=["alice"])
     art = filled.artifacts
     registry = art.add_registry("acme", "models", members={"alice": "admin"})
@@ -208,6 +208,11 @@ def test_a_registry_is_mirrored_with_members_and_links(filled, mirror, store):
     member = store.one(sa.select(tables.registry_members))
     assert (member["name"], member["role"]) == ("alice", "admin")
     assert held(store, registry.path) == wanted(filled, registry.path)
+    (one,) = [each for each in status(store).projects if each.path == registry.path]
+    assert one.complete
+    assert one.synced_at is not None
+    config = resolve(base_url=server.url, api_key=KEY, store="unused", environ={}, cwd=tmp_path)
+    assert verify(store=store, config=config) == []
     art.give(art.find(f"{registry.path}/good:v0"), ["staging"])
     again = mirror()
     assert held(store, registry.path) == wanted(filled, registry.path)
