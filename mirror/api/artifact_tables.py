@@ -88,7 +88,9 @@ class ArtifactTables:
         if reader is None or self.source.mode == "online":
             return MISS
         found = self._remembered((operation, *asked.items()), lambda: reader(self, **asked))
-        return MISS if found is None and self.source.mode == "auto" else found
+        if found is None and (self.source.mode == "auto" or self._chosen(asked)):
+            return MISS
+        return found
 
     def page(self, operation: str, first: int, after: str | None, asked: Mapping[str, Any]) -> Any:
         """Return a page of a listing, or MISS. Cursors are places, as text."""
@@ -98,7 +100,9 @@ class ArtifactTables:
             return MISS
         key = (operation, *sorted((name, str(value)) for name, value in asked.items()))
         edges = self._remembered(key, lambda: reader(self, **asked))
-        if edges is MISS or (edges is None and self.source.mode == "auto"):
+        if edges is MISS:
+            return MISS
+        if edges is None and (self.source.mode == "auto" or self._chosen(asked)):
             return MISS
         if edges is None:
             return None
@@ -108,6 +112,12 @@ class ArtifactTables:
             "totalCount": len(edges),
             "pageInfo": {"endCursor": str(min(stop, len(edges))), "hasNextPage": stop < len(edges)},
         }
+
+    def _chosen(self, asked: Mapping[str, Any]) -> bool:
+        """Whether the settings mirror a part of a place only, so that what is not held may exist."""
+        place = f"{asked.get('entity')}/{asked.get('project')}"
+        settings = self.source.config.project_settings(place)
+        return bool(settings.artifact_types or settings.artifact_collections)
 
     def _remembered(self, key: Hashable, read: Callable[[], Any]) -> Any:
         """What was read since the store last changed; where answers age, it is read again."""
@@ -283,7 +293,8 @@ class ArtifactTables:
                 sql("c.name = {n}", n=bind(escape(collection))),
             ]
         )
-        numbered = [sql("m.version_index = {i}", i=bind(int(index[1])))] if index else []
+        number = int(index[1]) if index and len(index[1]) < 10 else None  # no column holds more
+        numbered = [] if number is None else [sql("m.version_index = {i}", i=bind(number))]
         found = self._members(both([here, either([holds, *numbered])]))
         if not found:
             hashed = [

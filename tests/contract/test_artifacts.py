@@ -216,6 +216,19 @@ def test_old_tables_are_asked_anew_and_answer_when_nobody_does(
         offline.artifact("team/art/data:first")
 
 
+def test_a_part_of_a_place_does_not_know_what_else_there_is(
+    synced_shelf: Any, tmp_path: Path
+) -> None:
+    told = tmp_path / "mirror.toml"
+    told.write_text('[projects."team/art"]\nartifact_types = ["dataset"]\n')
+    url = synced_shelf._service_api.config.store
+    config = resolve(store=url, config=told, mode="offline", environ={}, cwd="/")
+    api = mirror.Api(config=config)
+    assert api.artifact("team/art/data:v0").version == "v0"
+    with pytest.raises(mirror.NotMirrored):
+        api.artifact("team/art/other:v0")
+
+
 def test_what_came_after_the_sync_is_read_through_and_kept(
     shelf_server: Server, synced_shelf: Any
 ) -> None:
