@@ -522,7 +522,7 @@ class ArtifactSync:
             if member.get("artifact") and _is_other(member, held.get(member["id"]))
         }
         for ids in _chunks(sorted(wanted), IDS_A_REQUEST):
-            found = self.client.each_by_id("artifact", "ArtifactFields", ids)
+            found = self._versions(ids)
             self._keep(
                 node,
                 [
@@ -617,7 +617,7 @@ class ArtifactSync:
         gone: list[str] = []
         for rows in _chunks(missing, IDS_A_REQUEST):
             ids = [row["artifact_id"] for row in rows]
-            found = self.client.each_by_id("artifact", "ArtifactFields", ids)
+            found = self._versions(ids)
             deleted = [each for each in found if each and each.get("state") == "DELETED"]
             with self._begin() as tx:
                 door.ingest_artifacts(tx, deleted, synced_at=self._at())
@@ -732,10 +732,27 @@ class ArtifactSync:
         upto = now if len(moved) < RUNS_A_ROUND else int(moved[-1]["seq"]) - 1
         return list(names), max(upto, known)
 
+    def _versions(self, ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Versions by id, in one request; None for those the server does not have.
+
+        A server may answer null for such an id, or refuse the whole document for it.
+        """
+        try:
+            return self.client.each_by_id("artifact", "ArtifactFields", ids)
+        except NotFound:
+            if len(ids) == 1:
+                return [None]
+        except GraphQLError as error:
+            if len(ids) == 1:
+                if "not found" in str(error).lower():
+                    return [None]
+                raise
+        return [node for one in ids for node in self._versions([one])]
+
     def _fetch(self, ids: Sequence[str]) -> None:
         """Read versions by id and write them."""
         for some in _chunks(ids, IDS_A_REQUEST):
-            found = self.client.each_by_id("artifact", "ArtifactFields", some)
+            found = self._versions(some)
             with self._begin() as tx:
                 door.ingest_artifacts(tx, [node for node in found if node], synced_at=self._at())
             self.report.versions += sum(node is not None for node in found)

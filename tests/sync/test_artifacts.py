@@ -295,3 +295,15 @@ def test_only_chosen_types_and_collections_are_mirrored(filled, store, server, t
     assert sync([PATH], store=store, config=config).exit_code == 0
     assert list(held(store)) == ["model"]
     assert verify([PATH], store=store, config=config) == []
+
+
+def test_a_manifest_the_server_has_lost_keeps_none_of_the_others(filled, store, server, tmp_path):
+    config = resolve(base_url=server.url, api_key=KEY, store="unused", environ={}, cwd=tmp_path)
+    config = dataclasses.replace(config, projects=((PATH, ProjectSettings(depth="manifests")),))
+    filled.fail("manifests", status=404, times=2)  # an address is asked for twice
+    report = sync([PATH], store=store, config=config)
+    assert report.exit_code == 0
+    assert report.projects[0].manifests == 4
+    assert report.projects[0].warnings == [f"1 manifests of {PATH} are not on the server"]
+    again = sync([PATH], store=store, config=config)
+    assert (again.projects[0].manifests, again.projects[0].warnings) == (1, [])
