@@ -22,7 +22,7 @@ __all__ = ["MISS", "ArtifactTables"]
 
 MISS: Final = object()
 _STAGE: Final = "artifacts"
-_INDEX: Final = re.compile(r"v(\d+)")
+_INDEX: Final = re.compile(r"v(\d{1,9})")  # more digits than a version has
 _PROJECT_OF_RUN: Final = "SELECT entity, name FROM projects WHERE project_id = ?"
 
 
