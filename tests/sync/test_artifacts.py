@@ -307,3 +307,27 @@ def test_a_manifest_the_server_has_lost_keeps_none_of_the_others(filled, store, 
     assert report.projects[0].warnings == [f"1 manifests of {PATH} are not on the server"]
     again = sync([PATH], store=store, config=config)
     assert (again.projects[0].manifests, again.projects[0].warnings) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("trouble", "exit_code"),
+    [
+        pytest.param({"status": 502, "times": 2}, 0, id="two bad gateways"),
+        pytest.param({"truncate": True, "times": 1}, 0, id="half a body"),
+        pytest.param({"drop": "body", "times": 1}, 0, id="a cut in the body"),
+        pytest.param({"short": 1, "times": 1}, 0, id="a short page"),
+        pytest.param({"empty": True, "times": 1}, 0, id="an empty page with more behind it"),
+        pytest.param({"null_nodes": 2, "times": 1}, 0, id="null nodes for once"),
+        pytest.param({"stuck": True}, 3, id="a cursor that stands"),
+        pytest.param({"errors": "no"}, 3, id="errors under 200"),
+        pytest.param({"status": 403}, 3, id="forbidden"),
+    ],
+)
+def test_trouble_with_memberships_loses_nothing(filled, mirror, store, trouble, exit_code):
+    filled.fail("artifactMemberships", **trouble)
+    report = mirror()
+    assert report.exit_code == exit_code, report
+    assert report.failures == {}
+    filled.heal()
+    assert mirror().exit_code == 0
+    assert held(store) == wanted(filled)
