@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mirror.errors import NotMirrored
 from mirror.jsontext import escape, unescape
-from mirror.store.store import Row, Store
+
+if TYPE_CHECKING:
+    from mirror.store.reader import Readable
 
 __all__ = ["Project", "every", "find"]
 
@@ -32,12 +35,12 @@ class Project:
         return f"{self.entity}/{self.name}"
 
 
-def every(store: Store) -> list[Project]:
+def every(store: Readable) -> list[Project]:
     """Return all projects of the store, sorted by path; deleted ones too."""
     return [_project(row) for row in _read(store, "ORDER BY p.entity, p.name, p.project_id")]
 
 
-def find(store: Store, entity: str, name: str) -> Project:
+def find(store: Readable, entity: str, name: str) -> Project:
     """Return the project a path means. Raises NotMirrored if the store holds none."""
     path = escape(entity), escape(name)
     # Else a path it had before it was renamed.
@@ -58,7 +61,7 @@ _ONCE = (
 )
 
 
-def _read(store: Store, where: str, values: tuple[str, ...] = ()) -> list[Row]:
+def _read(store: Readable, where: str, values: tuple[str, ...] = ()) -> list[Any]:
     text = f"{_SELECT} {where}"
     if store.backend != "sqlite":
         text = text.replace("?", "%s")
@@ -66,11 +69,11 @@ def _read(store: Store, where: str, values: tuple[str, ...] = ()) -> list[Row]:
         return [*connection.exec_driver_sql(text, values).mappings()]
 
 
-def _newest(rows: Sequence[Row]) -> Row:
+def _newest(rows: Sequence[Any]) -> Any:
     return max(rows, key=lambda row: (row["deleted_at"] is None, row["created_at_us"] or 0))
 
 
-def _project(row: Row) -> Project:
+def _project(row: Any) -> Project:
     return Project(
         project_id=row["project_id"],
         entity=unescape(row["entity"]),

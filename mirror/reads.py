@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
@@ -22,7 +22,9 @@ from mirror.query.parse import Filters, parse_filters, parse_order
 from mirror.query.tree import Field, Node, OrderKey
 from mirror.store.json import POSTGRES, SQLITE
 from mirror.store.sql import bind, sql
-from mirror.store.store import Store
+
+if TYPE_CHECKING:
+    from mirror.store.reader import Readable
 
 __all__ = ["After", "Log", "RunQuery", "RunRow"]
 
@@ -83,7 +85,7 @@ class RunQuery:
 
     def __init__(
         self,
-        store: Store,
+        store: Readable,
         project_id: str,
         filters: Filters = None,
         order: str | Sequence[str] | None = None,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mirror.config import Config
     from mirror.projects import Project
     from mirror.reads import Log, RunQuery
+    from mirror.store.reader import Readable
     from mirror.store.store import Store
 
 __all__ = ["Held", "Stored"]
@@ -43,6 +44,7 @@ class Held:
         self._read_only = read_only
         self._given = given
         self._store: Store | None = None
+        self._reader: Readable | None = None
         self._memo: Memo | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()
@@ -57,27 +59,34 @@ class Held:
         with self._lock:
             return self._open()
 
-    def opened(self) -> Store:
-        """Return `store`: for what opens it later."""
-        return self.store
+    @property
+    def reader(self) -> Readable:
+        """What reads the store, opened like `store` and cheaper to open. Raises StoreError."""
+        if self._reader is not None and self._pid == os.getpid():
+            return self._reader
+        if not self._read_only or self._given is not None:
+            return self.store
+        with self._lock:
+            return self._open_reader()
+
+    def opened(self) -> Readable:
+        """Return `reader`: for what opens it later."""
+        return self.reader
 
     @property
     def memo(self) -> Memo:
         """Answers that hold as long as the store does not change."""
-        store = self.store
+        reader = self.reader
         if self._memo is None:
             from mirror.api.memo import Memo
 
-            self._memo = Memo(store)
+            self._memo = Memo(reader)
         return self._memo
 
     def _open(self) -> Store:
         from mirror.store.store import Store
 
-        if self._pid != os.getpid():  # connections of the parent are not ours to use
-            self._store = self._memo = None
-            self._pid = os.getpid()
-            self._given = None if isinstance(self._given, Store) else self._given
+        self._after_fork()
         if isinstance(self._given, Store):
             self._store = self._given
         elif self._store is None:
@@ -90,12 +99,28 @@ class Held:
             )
         return self._store
 
+    def _open_reader(self) -> Readable:
+        from mirror.store.reader import Reader
+
+        self._after_fork()
+        if self._reader is None:
+            found = Reader.open(self._config.store, journal_mode=self._config.journal_mode)
+            self._reader = self._open() if found is None else found
+        return self._reader
+
+    def _after_fork(self) -> None:
+        if self._pid != os.getpid():  # connections of the parent are not ours to use
+            self._store = self._reader = self._memo = self._given = None
+            self._pid = os.getpid()
+
     def rows(self, text: str, *values: Any) -> Sequence[Any]:
         """Run a statement written with ? for its values; in a read transaction of its own."""
-        if self.store.backend != "sqlite":
+        reader = self.reader
+        if reader.backend != "sqlite":
             text = text.replace("?", "%s")
-        with self.store.read() as connection:
-            return connection.exec_driver_sql(text, values).all()
+        with reader.read() as connection:
+            found: Sequence[Any] = connection.exec_driver_sql(text, values).all()
+        return found
 
     def scalar(self, text: str, *values: Any) -> Any:
         """Return the first value of the first row; None where there is no row."""
@@ -112,7 +137,7 @@ class Held:
         from mirror import projects
 
         try:
-            return projects.find(self.store, entity, name)
+            return projects.find(self.reader, entity, name)
         except NotMirrored:
             return None
 
@@ -139,7 +164,7 @@ class Held:
         """Whether a project of the entity is held."""
         from mirror import projects
 
-        return any(project.entity == entity for project in projects.every(self.store))
+        return any(project.entity == entity for project in projects.every(self.reader))
 
     # -------------------------------------------------------------- runs and sweeps
 
@@ -153,7 +178,7 @@ class Held:
         """Return the question for the runs of a project. Raises QueryError."""
         from mirror.reads import RunQuery
 
-        return RunQuery(self.store, project_id, filters, order or None, log=log)
+        return RunQuery(self.reader, project_id, filters, order or None, log=log)
 
     def run(self, project_id: str, name: str) -> Row | None:
         from mirror.api.rows import single

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from mirror.store.store import Store
+    from mirror.store.reader import Readable
 
 __all__ = ["Memo"]
 
@@ -30,7 +30,7 @@ _SEQUENCE = "SELECT seq FROM change_counter WHERE id = 1"
 class Memo:
     """A cache of answers over one store. Safe to share between threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Readable) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._cursor: Any = None
@@ -72,22 +72,17 @@ class Memo:
         """
         if self._store.backend == "sqlite" and self._store.path is None:
             return None
-        errors: Any = self._store.engine.dialect.dbapi
         try:
             return self._counter()
-        except errors.Error:
+        except self._store.driver_error:
             self.close()
             return None
 
     def _counter(self) -> int:
         with self._lock:
             if self._cursor is None:
-                connection: Any = self._store.engine.raw_connection()
-                connection.detach()  # it is ours until the end, and no place of the pool
-                driver = connection.dbapi_connection  # (a detached one knows no other)
-                if self._store.backend != "sqlite":
-                    driver.autocommit = True
-                self._cursor = driver.cursor()
+                connection = self._store.detached()
+                self._cursor = connection.cursor()
                 self._closing = weakref.finalize(self, _end, connection, os.getpid())
             self._cursor.execute(_SEQUENCE)
             return int(self._cursor.fetchone()[0])

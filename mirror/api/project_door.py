@@ -155,7 +155,7 @@ class ProjectDoor(Door):
 
         held = [
             project
-            for project in projects.every(self.store)
+            for project in projects.every(self.held.reader)
             if project.entity == entity and project.deleted_at is None
         ]
         if not held:

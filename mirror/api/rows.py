@@ -14,7 +14,7 @@ from mirror.jsontext import VERBATIM, escape, unescape
 
 if TYPE_CHECKING:
     from mirror.reads import After, RunQuery
-    from mirror.store.store import Store
+    from mirror.store.reader import Readable
 
 __all__ = ["Row", "Texts", "page", "read", "row_of", "single"]
 
@@ -55,7 +55,7 @@ class Texts:
     ) -> None:
         self._found = dict(found)
         self._keys = keys
-        self._store: Callable[[], Store] = store
+        self._store: Callable[[], Readable] = store
 
     def of(self, run_key: int) -> PackedTexts:
         """Return the texts of a run."""
@@ -91,7 +91,7 @@ class Row(NamedTuple):
 
 
 def page(
-    query: RunQuery, limit: int, after: After | None, store: Callable[[], Store]
+    query: RunQuery, limit: int, after: After | None, store: Callable[[], Readable]
 ) -> tuple[list[Row], After | None]:
     """Return the next runs of a query and where they end; None: there are no more.
 
@@ -102,14 +102,14 @@ def page(
         return _rows(plan.connection, query.store, keys, store), last
 
 
-def read(store: Callable[[], Store], keys: Sequence[int]) -> list[Row]:
+def read(store: Callable[[], Readable], keys: Sequence[int]) -> list[Row]:
     """Return the runs of the keys, in their order."""
     opened = store()
     with opened.read() as connection:
         return _rows(connection, opened, keys, store)
 
 
-def single(store: Callable[[], Store], project_id: str, name: str) -> Row | None:
+def single(store: Callable[[], Readable], project_id: str, name: str) -> Row | None:
     """Return the run of that name that readers see; None: there is none."""
     opened = store()
     statement = f"{_FROM[opened.backend]} WHERE r.project_id = ? AND r.name = ? AND r.live = 1"
@@ -121,7 +121,7 @@ def single(store: Callable[[], Store], project_id: str, name: str) -> Row | None
 
 
 def _rows(
-    connection: Any, opened: Store, keys: Sequence[int], store: Callable[[], Store]
+    connection: Any, opened: Readable, keys: Sequence[int], store: Callable[[], Readable]
 ) -> list[Row]:
     found = {
         row[0]: row for row in _by_key(connection, opened, _FROM[opened.backend], "r.run_key", keys)
@@ -135,7 +135,7 @@ def _rows(
 
 
 def _by_key(
-    connection: Any, store: Store, select: str, column: str, keys: Sequence[int]
+    connection: Any, store: Readable, select: str, column: str, keys: Sequence[int]
 ) -> list[Any]:
     """The rows of a select for the keys, as they come."""
     rows: list[Any] = []

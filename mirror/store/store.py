@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,17 +22,16 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from mirror.errors import SchemaOutdated, StoreBusy, StoreError
 from mirror.store import tables
+from mirror.store.sqlite import (
+    BUSY_TIMEOUT_S,
+    HEAD,
+    NETWORK_FILE_SYSTEMS,
+    OLDEST,
+    file_system,
+    prepare,
+)
 
-__all__ = ["HEAD", "Row", "Store", "Transaction"]
-
-HEAD = "0004"
-"""The migration this code works with; a test holds it against migrations/."""
-
-BUSY_TIMEOUT_S = 30.0
-_NETWORK_FILE_SYSTEMS = (
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "beegfs", "gpfs", "ceph", "glusterfs",
-    "fuse.sshfs", "fuse.glusterfs", "9p", "afs",
-)  # fmt: skip
+__all__ = ["HEAD", "Row", "Store", "Transaction", "file_system"]
 
 Row = Mapping[Any, Any]
 """A row by column name; Any, since SQLAlchemy's RowMapping has no narrower key."""
@@ -109,6 +107,12 @@ class Store:
             return None
         return Path(database)
 
+    @property
+    def driver_error(self) -> Any:
+        """The class of what the driver raises."""
+        dialect: Any = self.engine.dialect
+        return dialect.dbapi.Error
+
     def revision(self) -> str | None:
         """Return the migration the store is at; None for an empty database."""
         with self.read() as connection:
@@ -170,6 +174,14 @@ class Store:
                 yield transaction
                 if lease is not None:
                     transaction.check_lease(lease)
+
+    def detached(self) -> Any:
+        """A connection of the driver, no place of the pool, that holds no transaction; to be closed."""
+        connection: Any = self.engine.raw_connection()
+        connection.detach()
+        if self.backend != "sqlite":
+            connection.dbapi_connection.autocommit = True
+        return connection
 
     # -------------------------------------------------------------- small reads
 
@@ -350,7 +362,7 @@ def _without_password(text: str) -> str:
 
 
 def _open_sqlite(url: URL, *, create: bool, read_only: bool, journal_mode: str) -> Engine:
-    if sqlite3.sqlite_version_info < (3, 38):
+    if sqlite3.sqlite_version_info < OLDEST:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: mirror needs 3.38 or newer")
     database = url.database or ":memory:"
     in_memory = database == ":memory:" or "mode=memory" in database
@@ -386,27 +398,11 @@ def _check_file(path: Path, *, create: bool, read_only: bool, journal_mode: str)
     elif not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK) and not read_only:
         pass  # a reader of a read-only file is welcome; a writer is told when it writes
     kind = file_system(path)
-    if kind in _NETWORK_FILE_SYSTEMS and journal_mode.lower() == "wal":
+    if kind in NETWORK_FILE_SYSTEMS and journal_mode.lower() == "wal":
         raise StoreError(
             f"{path} is on {kind}, where SQLite's write-ahead log is not safe: put the store on a "
             'local disk, or set journal_mode = "delete" under [store] in mirror.toml'
         )
-
-
-def file_system(path: Path) -> str | None:
-    """Return the type of the file system a path lies on, where the system says it (Linux)."""
-    mounts = Path("/proc/self/mounts")
-    if not sys.platform.startswith("linux") or not mounts.exists():
-        return None
-    best, kind = "", None
-    target = str(path.resolve())
-    for line in mounts.read_text(errors="replace").splitlines():
-        fields = line.split(" ")
-        mount = fields[1].replace("\\040", " ")
-        inside = target == mount or target.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, fields[2]
-    return kind
 
 
 def _on_sqlite_connect(journal_mode: str, read_only: bool) -> Callable[[Any, Any], None]:
@@ -419,11 +415,8 @@ def _on_sqlite_connect(journal_mode: str, read_only: bool) -> Callable[[Any, Any
             cursor.execute("PRAGMA page_size = 8192")
             _set_journal_mode(cursor, journal_mode)
             cursor.execute("PRAGMA journal_size_limit = 67108864")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute("PRAGMA temp_store = MEMORY")
-        cursor.execute("PRAGMA cache_size = -32768")
         cursor.close()
-        _register_functions(connection)
+        prepare(connection)
 
     return connect
 
@@ -435,16 +428,6 @@ def _set_journal_mode(cursor: sqlite3.Cursor, journal_mode: str) -> None:
         # A file or folder that is not ours to write is still readable; a write will say so itself.
         if "readonly" not in str(error) and "read-only" not in str(error):
             raise
-
-
-def _register_functions(connection: sqlite3.Connection) -> None:
-    try:
-        from mirror.store import json
-    except ImportError:
-        return
-    register = getattr(json, "register", None)
-    if register is not None:
-        register(connection)
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
@@ -516,7 +499,7 @@ _SQLITE_SAYS: tuple[tuple[str, str], ...] = (
 )
 
 
-def explain(error: exc.SQLAlchemyError, url: URL) -> StoreError:
+def explain(error: Exception, url: URL) -> StoreError:
     """Turn an exception of SQLAlchemy or a driver into a StoreError that says what to do."""
     where = url.render_as_string(hide_password=True)
     text = str(getattr(error, "orig", None) or error).strip()

@@ -94,6 +94,28 @@ def test_neither_import_nor_construction_loads_anything_heavy(code: str, tmp_pat
     assert not list(tmp_path.iterdir()), "nothing is made before the first read"
 
 
+def test_reading_a_file_offline_does_not_load_sqlalchemy(
+    synced_config: Config, tmp_path: Path
+) -> None:
+    program = f"""
+import sys, mirror
+api = mirror.Api(store={str(synced_config.store)!r}, mode="offline")
+runs = api.runs("{HARD}", {{"config.a": {{"$gt": 0}}}}, order="-summary_metrics.loss")
+print(len(runs), len(list(runs)))
+run = api.run("{HARD}/floats")
+print(run.config["a"], len(dict(run.summary)))
+print("sqlalchemy" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={"HOME": str(tmp_path), "PATH": ""},
+    )  # fmt: skip
+    counted, listed, *rest = done.stdout.split()
+    assert counted == listed != "0"
+    assert rest[0] == "100000.0"
+    assert rest[-1] == "False"
+
+
 def test_errors_need_no_wandb(synced_config: Config, tmp_path: Path) -> None:
     program = f"""
 import sys, mirror
