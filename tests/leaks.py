@@ -17,7 +17,7 @@ import pytest
 from mirror.errors import MirrorError
 
 KEYS = ("0123456789abcdef" * 3, "c0ffee1234" * 4, "a1b2c3d4e5" * 4, "5ec12e7f" * 5, "5ecre7" * 7,
-        "a-secret-key-that-nobody-may-see".ljust(40, "7"), "k" * 40)  # fmt: skip
+        "a-secret-key-that-nobody-may-see".ljust(40, "7"))  # fmt: skip
 """The keys that tests use."""
 GIVEN = (".toml", ".netrc", "netrc", ".py", "settings")
 """Files in which tests hand a key to the program."""

@@ -17,7 +17,7 @@ from mirror.api.uploads import sync_tensorboard
 def api(tmp_path: Path) -> mirror.Api:
     store = f"sqlite:///{tmp_path / 'mirror.db'}"
     overrides = {"base_url": "http://127.0.0.1:9", "entity": "team", "project": "vision"}
-    return mirror.Api(overrides, api_key="k" * 40, store=store)
+    return mirror.Api(overrides, api_key="a1b2c3d4e5" * 4, store=store)
 
 
 def test_without_wandb_it_says_what_to_install(

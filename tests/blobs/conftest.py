@@ -26,7 +26,7 @@ def host() -> Iterator[Host]:
 @pytest.fixture
 def client(host: Host) -> Iterator[Client]:
     """A client of the API at the same address, with a key that must go nowhere else."""
-    with Client(host.url, "k" * 40) as opened:
+    with Client(host.url, "a1b2c3d4e5" * 4) as opened:
         yield opened
 
 

@@ -13,7 +13,7 @@ from commands import Run
 from mirror.sandbox import Server, World
 from mirror.sandbox.objects import StoredFile
 
-KEY = "k" * 40
+KEY = "a1b2c3d4e5" * 4
 FILES = {
     "output.log": b"line one\nline two\n",
     "media/a.png": b"first picture",

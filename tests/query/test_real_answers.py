@@ -17,7 +17,7 @@ from mirror.reads import RunQuery
 from mirror.sandbox import Server, World
 from mirror.store.store import Store
 
-KEY = "k" * 40
+KEY = "a1b2c3d4e5" * 4
 SCRIPT = Path(__file__).with_name("real_answers.py")
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-KEY = "k" * 40
+KEY = "a1b2c3d4e5" * 4
 FOLDERS = ("HOME", "WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")
 
 
