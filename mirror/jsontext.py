@@ -40,7 +40,8 @@ __all__ = [
 _SHAPES = bytes.maketrans(b"123456789 ,[-\n\t\r", b"0" * 9 + b":" * 7)
 _LONG_INTEGER = b":" + b"0" * 19
 _BEYOND = re.compile(rb"\d{20}|-\d{19}")
-_LONG_DOUBLE = b":" + b"0" * 17
+_LONG_NUMBER = b":" + b"0" * 16
+_LARGE = re.compile(rb"(-?)(\d{16,})([.eE]?)")
 _LONG_EXPONENTS = (b"e+1", b"e16", b"e17", b"e18", b"E")  # and much else, so looked at twice
 _EXPONENT = re.compile(rb"[:\s,\[-]\d+(?:\.\d+)?[eE]\+?1[5-8]")
 _TO_ESCAPE = re.compile("[\x00\x01\ue000\ud800-\udfff]")
@@ -123,10 +124,20 @@ def _may_hold_long_integers(data: bytes) -> bool:
 
 
 def _may_hold_large_numbers(data: bytes) -> bool:
-    if _LONG_DOUBLE in b":" + data.translate(_SHAPES):
+    if _LONG_NUMBER in b":" + data.translate(_SHAPES) and any(
+        map(_is_large, _LARGE.finditer(data))
+    ):
         return True
     exponent = any(map(data.__contains__, _LONG_EXPONENTS))
     return exponent and _EXPONENT.search(b":" + data) is not None
+
+
+def _is_large(found: re.Match[bytes]) -> bool:
+    """Whether digits are a double or may be past int64; seeds of 64 bits are neither."""
+    sign, digits, behind = found.groups()
+    if behind or len(digits) != 19:
+        return bool(behind) or len(digits) > 19
+    return bool(sign) or digits > b"%d" % _INT64_MAX
 
 
 def dumps(value: Any) -> str:

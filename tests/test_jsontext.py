@@ -188,6 +188,12 @@ def test_an_escaped_text_is_stored_and_read_back_on_both_engines(store: Store, t
         ('{"a": 1e5, "b": -0.0, "c": 1.0, "a": "two"}', True),
         ('{"a": 9007199254740993, "b": "NaN", "c": "größe"}', False),  # digits: looked at with care
         ('{"a": 123456789012345, "b": "NaN", "c": "größe"}', True),
+        ('{"seed": 7061247670777058275, "b": 9223372036854775807}', True),
+        ('{"seed": 12345678901234567}', True),
+        ('{"seed": 9223372036854775808}', False),
+        ('{"seed": -9223372036854775807}', False),
+        ('{"seed": 12345678901234567.0}', False),
+        ('{"seed": 1234567890123456789e0}', False),
         ('{"a": NaN}', False),
         ('{"a": 1180591620717411303424}', False),
         ('{"a": 1e300}', False),
@@ -212,3 +218,21 @@ def test_whatever_is_called_verbatim_reads_as_its_text(value: Any, ascii: bool) 
     text = json.dumps(value, ensure_ascii=ascii)
     found, same = read_document(text)
     assert not same or repr(read_json(dumps(found) + VERBATIM)) == repr(loads(text))
+
+
+@given(
+    st.integers(-(2**66), 2**66)
+    | st.integers(2**63 - 3, 2**63 + 3)
+    | st.integers(-(2**63) - 3, -(2**63) + 3)
+    | st.integers(10**15, 10**20),
+    st.sampled_from(["", ".0", ".5", "e0", "E0", "e-3", " "]),
+    st.sampled_from(['{"a":%s}', '{"a": %s, "b": 12345678901234567}', "[1,%s]", '["x %s", %s]']),
+)
+def test_a_long_number_becomes_what_the_document_of_its_reading_is(
+    number: int, behind: str, around: str
+) -> None:
+    text = around.replace("%s", f"{number}{behind}")
+    value, same = read_document(text)
+    wanted = loads(text)
+    assert repr(value) == repr(document(wanted))
+    assert not same or repr(read_json(dumps(value) + VERBATIM)) == repr(wanted)
