@@ -181,7 +181,14 @@ def _scope(
     return Scope(entity, project, run, sweep, report)
 
 
+def _check_text(text: str) -> None:
+    """Refuse bytes of a command line that are no text; no server and no database has such a name."""
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise PathError(f"{text!r} is no UTF-8 text")
+
+
 def _split(text: str) -> list[str]:
+    _check_text(text)
     parts = [part.strip() for part in text.strip("/ \t\r\n").split("/")]
     if not all(parts):
         raise _bad(text, "it is empty" if len(parts) == 1 else "a part is empty")
@@ -223,6 +230,7 @@ def is_pattern(text: str) -> bool:
 
 def check_pattern(text: str) -> tuple[str, str]:
     """Return the entity half and the project half of `team/vision-*`. Raises PathError."""
+    _check_text(text)
     halves = text.strip("/ ").split("/")
     if len(halves) != 2 or not all(halves):
         raise PathError(

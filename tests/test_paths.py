@@ -119,6 +119,7 @@ def test_a_sweep_is_read_like_a_run(text: str) -> None:
         ("vision/abc", "missing entity"),
         ("a/b/c/d", "4 parts do not name a run"),
         ("team/vision:", "names no run"),
+        ("team/vision/\udcff", "no UTF-8 text"),
     ],
 )
 def test_an_unreadable_run_is_refused(text: str, problem: str) -> None:

@@ -54,7 +54,8 @@ class _Filter(click.ParamType[Filter]):
                 return sys.stdin.read()
             return Path(value[1:]).expanduser().read_text()
         except (OSError, UnicodeDecodeError) as error:
-            self.fail(f"cannot read {value[1:]!r}: {error}", param, ctx)
+            said = getattr(error, "strerror", None) or error
+            self.fail(f"cannot read {value[1:]!r}: {said}", param, ctx)
 
 
 _EXAMPLE = """'{"config.lr": {"$gt": 0.001}}'"""
@@ -88,7 +89,8 @@ DURATION = _Duration()
 
 def project_argument(*, required: bool = True) -> Callable[[Command], Command]:
     """Add PATH: `entity/project`, or the address of a project's page."""
-    return click.argument("path", metavar="ENTITY/PROJECT", required=required)
+    metavar = "ENTITY/PROJECT" if required else "[ENTITY/PROJECT]"
+    return click.argument("path", metavar=metavar, required=required)
 
 
 def store_option(command: Command) -> Command:

@@ -46,7 +46,10 @@ def init(paths: Sequence[str], file: Path, store: str | None, force: bool) -> No
     mirror init "my-team/*" --store mirror.db
     """
     from mirror.config import template
+    from mirror.paths import check_pattern
 
+    for path in paths:
+        check_pattern(path)
     if file.exists() and not force:
         raise click.UsageError(f"{file} is there already: --force writes over it")
     text = template(include=list(paths), store=store)
@@ -155,7 +158,9 @@ def _plan(paths: list[str] | None, *, as_json: bool, **options: Any) -> int:
         click.echo(json_text(found.to_dict(), indent=True))
     else:
         _print_plan(found)
-    return EXIT_PARTLY if found.failures else 0
+    if not found.failures:
+        return 0
+    return EXIT_PARTLY if found.projects else EXIT_FAILED
 
 
 def _print_plan(plan: Plan) -> None:

@@ -8,7 +8,8 @@ import sys
 
 from mirror.sandbox import Server, World, generate, generate_artifacts, generate_registries
 
-KEY = "sandbox-".ljust(40, "0")
+KEY = f"sandbox-{0:040}"
+"""Long enough for the real client, which wants 40 characters after the dash."""
 
 
 def main() -> None:

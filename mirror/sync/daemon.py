@@ -1,6 +1,6 @@
 """`mirror sync --watch`: a round, a pause with jitter, a round … until SIGTERM or SIGINT.
 
-A bad round never ends it. SIGTERM ends after the current page; SIGHUP reads the configuration again
+A bad round never ends it, but for wrong use, which the first one tells. SIGTERM ends after the current page; SIGHUP reads the configuration again
 before the next round. The lease is held for a round, not for the daemon's life.
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from mirror.config import Config
-from mirror.errors import MirrorError
+from mirror.errors import ConfigError, MirrorError, PathError
 from mirror.sync.report import Event, SyncReport
 
 __all__ = ["watch"]
@@ -46,7 +46,7 @@ def watch(
             if reread.is_set():
                 reread.clear()
                 config = _reread(resolve, config, on_event)
-            _one_round(run, config, ending, on_event, on_report)
+            _one_round(run, config, ending, on_event, on_report, first=not done)
             done += 1
             if rounds is not None and done >= rounds:
                 break
@@ -60,10 +60,14 @@ def _one_round(
     ending: threading.Event,
     on_event: Callable[[Event], None],
     on_report: Callable[[SyncReport], None],
+    *,
+    first: bool,
 ) -> None:
     try:
         on_report(run(config, ending.is_set))
     except MirrorError as error:
+        if first and isinstance(error, ConfigError | PathError):
+            raise  # nothing to sync, or a path that nobody can read: no later round mends that
         on_event(Event("failed", message=str(error)))
     except Exception as error:  # noqa: BLE001 - the loop's boundary: told, and the next round comes
         on_event(Event("failed", message=f"internal error: {type(error).__name__}: {error}"))

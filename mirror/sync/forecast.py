@@ -23,7 +23,7 @@ from mirror.sync import state
 from mirror.sync.artifacts import Choice, pulse
 from mirror.sync.engine import SMALL_PROJECT
 from mirror.sync.listing import Project
-from mirror.sync.round import connect, targets_of, viewer
+from mirror.sync.round import check_asked, connect, targets_of, viewer
 from mirror.sync.task import LIGHT_PAGE
 from mirror.sync.walk import all_of
 
@@ -100,6 +100,7 @@ def plan(
         )
     )
     wanted = [paths] if isinstance(paths, str) else paths
+    check_asked(settings, wanted)
     made = Plan()
     with connect(settings) as client:
         opened = _open_if_there(settings)

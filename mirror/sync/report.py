@@ -17,6 +17,9 @@ __all__ = [
 
 EXIT_FRESH, EXIT_FAILED, EXIT_PARTLY, EXIT_HELD = 0, 1, 3, 4
 
+_UNASKED = ("registry", "registries")
+"""Kinds of reports on what every round takes besides the projects it was asked for."""
+
 EventKind = Literal[
     "started",
     "project",
@@ -104,7 +107,8 @@ class SyncReport:
         if not self.failures:
             left = self.quarantine or self.refused or self.failed_stages
             return EXIT_PARTLY if left else EXIT_FRESH
-        return EXIT_PARTLY if any(p.error is None for p in self.projects) else EXIT_FAILED
+        asked = [p for p in self.projects if p.kind not in _UNASKED]
+        return EXIT_PARTLY if any(p.error is None for p in asked) else EXIT_FAILED
 
     @property
     def ok(self) -> bool:

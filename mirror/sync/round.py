@@ -19,7 +19,7 @@ from mirror import config as configuration
 from mirror import instants
 from mirror.config import Config
 from mirror.errors import ConfigError, GraphQLError, MirrorError, NotFound, StoreBusy, Unauthorized
-from mirror.paths import is_pattern, matches, parse_project
+from mirror.paths import check_pattern, is_pattern, matches, parse_project
 from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
 from mirror.store.store import Store
@@ -88,11 +88,7 @@ def sync(
         )
     )
     wanted = [paths] if isinstance(paths, str) else list(paths) if paths is not None else None
-    if wanted is None and not settings.sync.include:
-        raise ConfigError(
-            "nothing to sync: name projects (`mirror sync entity/project`), or list them under "
-            "[sync] include in mirror.toml (`mirror init` writes one)"
-        )
+    check_asked(settings, wanted)
     emit = on_event or _quiet
     with (
         open_store(settings, store) as opened,
@@ -182,7 +178,8 @@ def viewer(client: Client) -> dict[str, Any]:
 
 def _round(order: _Order, wanted: Sequence[str] | None) -> SyncReport:
     began = time.monotonic()
-    report = SyncReport(started_at=instants.now(), store=repr(order.store))
+    where = order.store.path or order.store.engine.url.render_as_string(hide_password=True)
+    report = SyncReport(started_at=instants.now(), store=str(where))
     order.emit(Event("started"))
     who = viewer(order.client)
     mark = _before(order.client.server_time)
@@ -313,6 +310,15 @@ def settings_for(config: Config, path: str, **flags: bool) -> Settings:
 # ------------------------------------------------------------------ targets
 
 
+def check_asked(config: Config, wanted: Sequence[str] | None) -> None:
+    """Raise ConfigError where neither the caller nor mirror.toml names a project."""
+    if wanted is None and not config.sync.include:
+        raise ConfigError(
+            "nothing to sync: name projects (`mirror sync entity/project`), or list them under "
+            "[sync] include in mirror.toml (`mirror init` writes one)"
+        )
+
+
 def targets_of(
     client: Client,
     config: Config,
@@ -331,6 +337,7 @@ def targets_of(
             scope = parse_project(pattern, entity=entity)
             found[(scope.entity, scope.project)] = None
             continue
+        check_pattern(pattern)
         try:
             found.update(dict.fromkeys(_expand(client, config, who, pattern)))
         except MirrorError as error:

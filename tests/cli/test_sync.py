@@ -144,6 +144,30 @@ def test_one_bad_project_does_not_stop_the_others(server: Server, run: Run) -> N
     assert "team/nope: failed" in result.stdout
     assert "'team/nope': the server has none of that name" in result.stderr
     assert run("sync", "team/nope").exit_code == 1
+    assert run("sync", "team/nope", "--plan").exit_code == 1
+    assert run("sync", "team/vision", "team/nope", "--plan").exit_code == 3
+
+
+def test_registries_that_came_along_do_not_hide_a_failure(
+    server: Server, world: World, run: Run
+) -> None:
+    world.add_organization("acme", teams=["team"], members=["alice"])
+    world.artifacts.add_registry("acme", "models")
+    result = run("sync", "team/nope", "--json")
+    report = json.loads(result.stdout)
+    assert [each["kind"] for each in report["projects"]] == ["", "registry"]
+    assert (result.exit_code, report["exit_code"]) == (1, 1)
+    assert report["store"].endswith("/mirror.db")
+
+
+@pytest.mark.parametrize("path", [[], ["a/b/c/d"], ["team/\udcff"], ["\udcff/*"]])
+@pytest.mark.parametrize("flag", [[], ["--watch"], ["--plan"]])
+def test_paths_that_cannot_be_read_are_wrong_use(
+    server: Server, run: Run, path: list[str], flag: list[str]
+) -> None:
+    result = run("sync", *path, *flag)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
 
 
 def test_a_pattern_that_finds_nothing_is_said_even_quietly(server: Server, run: Run) -> None:
@@ -405,6 +429,12 @@ def test_init_writes_a_file_that_is_read_back(run: Run) -> None:
     assert run("init", "--force").exit_code == 0
     assert "PROBLEM  settings" not in run("doctor").stdout
     assert "cannot write no/such/folder" in run("init", "--file", "no/such/folder").stderr
+
+
+@pytest.mark.parametrize("path", ["team", "[", "team/\udcff"])
+def test_init_refuses_what_sync_could_not_read(run: Run, path: str) -> None:
+    assert run("init", path).exit_code == 2
+    assert not Path("mirror.toml").exists()
 
 
 def test_init_names_projects_and_store(

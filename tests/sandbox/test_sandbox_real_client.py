@@ -10,6 +10,7 @@ import pytest
 from real_process import KEY, seen_by
 
 from mirror.sandbox import Server, World, generate
+from mirror.sandbox.__main__ import KEY as PRINTED_KEY
 
 SCRIPT = Path(__file__).with_name("real_client.py")
 
@@ -133,3 +134,8 @@ def test_what_the_real_client_edited_is_in_the_world(world: World, seen: dict[st
     assert json.loads(run.config_text)["lr"]["value"] == 0.5
     assert run.state == "finished"
     assert (run.group, run.exitcode, run.history_line_count) == ("g", 0, 6)
+
+
+def test_the_key_that_the_sandbox_prints_is_one_for_the_real_client() -> None:
+    validation = pytest.importorskip("wandb.sdk.lib.wbauth.validation")
+    assert validation.check_api_key(PRINTED_KEY) is None
