@@ -30,14 +30,13 @@ class SummarySubDict:
     _dict: dict[str, Any]
 
     def __init__(self, root: Any = None, path: tuple[str, ...] = ()) -> None:
-        set_here = object.__setattr__
-        set_here(self, "_path", tuple(path))
-        set_here(self, "_root", self if root is None else root)
         found: Any = {} if root is None else root._json_dict
-        for key in self._path:
+        for key in path:
             found = found.get(key, {})
-        set_here(self, "_json_dict", found)
-        set_here(self, "_dict", {})
+        # Directly, past __setattr__: one is made for each nested object of a long loop.
+        self.__dict__.update(
+            _path=tuple(path), _root=self if root is None else root, _json_dict=found, _dict={}
+        )
 
     def __setattr__(self, k: str, v: Any) -> None:
         k = k.strip()
