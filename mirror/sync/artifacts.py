@@ -10,6 +10,7 @@ light walk of its collection and a second look at the version itself.
 from __future__ import annotations
 
 import fnmatch
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from mirror.store.store import Row, Store
 from mirror.sync import state
 from mirror.sync.report import Event, ProjectReport
 
-__all__ = ["STAGE", "ArtifactSync", "Choice", "Place", "pulse"]
+__all__ = ["STAGE", "ArtifactSync", "Beside", "Choice", "Place", "pulse"]
 
 STAGE = "artifacts"
 COLLECTIONS_A_PAGE = 100
@@ -78,6 +79,21 @@ class Place:
 
 
 @dataclass(slots=True)
+class Beside:
+    """The registries' pulse, to be sent with that of a project: taken by the first that sends one."""
+
+    variables: Mapping[str, Any]
+    since_us: int | None
+    answer: Mapping[str, Any] | None = None
+    """the entity with its registries, once somebody has asked"""
+    _free: threading.Lock = field(default_factory=threading.Lock)
+
+    def claim(self) -> bool:
+        """Whether the caller is the first."""
+        return self._free.acquire(blocking=False)
+
+
+@dataclass(slots=True)
 class ArtifactSync:
     """One round over the artifacts of one place. `run` does everything."""
 
@@ -100,12 +116,16 @@ class ArtifactSync:
     """collections with more aliases than a pulse shows, as held"""
     page_cap: int = LIGHT_PAGE
     """the largest page that the server has not refused"""
+    beside: Beside | None = None
+    answered: bool = False
+    """whether the server has answered a question about artifacts at all, now or ever"""
 
     # -------------------------------------------------------------- the round
 
     def run(self, nodes: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Bring the place up to date; `nodes` are the collections where a pulse has shown them all."""
         self.state = state.load(self.store, self.place.project_id, STAGE)
+        self.answered = self.state["walk_complete_at"] is not None
         compare = self.reconcile or self._reconcile_is_due()
         listed: set[str] = set()
         for page in [nodes] if nodes is not None else self._pulse():
@@ -132,9 +152,11 @@ class ArtifactSync:
 
     def since(self) -> str:
         """The filter for versions edited since the last round, with its overlap."""
+        return edited_since(self._since_us())
+
+    def _since_us(self) -> int:
         mark_us = instants.to_us(self.state["mark"]) or 0
-        since = instants.from_us(max(0, mark_us - int(self.lag_s * 1_000_000)))
-        return dumps({"updatedAt": {"$gte": since}})
+        return max(0, mark_us - int(self.lag_s * 1_000_000))
 
     def looks_for_edits(self) -> bool:
         """Whether to ask for versions by `updatedAt`: not at first, nor where the server refused."""
@@ -167,6 +189,7 @@ class ArtifactSync:
         after, used = None, set[str | None]()
         while True:
             project = self._ask_pulse(after)
+            self.answered = True
             yield project
             page = page_of(project.get("artifactCollections"))
             if not page.has_next:
@@ -180,6 +203,8 @@ class ArtifactSync:
             "first": COLLECTIONS_A_PAGE,
             "aliases": ALIASES_A_PAGE, "since": self.since(), "edited": self.looks_for_edits(),
         }  # fmt: skip
+        if after is None and (both := self._ask_both(variables)) is not None:
+            return both
         try:
             data = self._ask("MirrorArtifactPulse", **variables)
         except TooLarge:
@@ -196,6 +221,23 @@ class ArtifactSync:
                 operation="MirrorArtifactPulse",
             )
         return dict(project)
+
+    def _ask_both(self, variables: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Ask for the registries with it; None where that is somebody else's, or was refused."""
+        beside = self.beside
+        if beside is None or not variables["edited"] or not beside.claim():
+            return None
+        marks = (self._since_us(), beside.since_us)
+        since = edited_since(min(mark for mark in marks if mark is not None))
+        try:
+            data = self.client.execute(
+                "MirrorArtifactPulses", **{**variables, **beside.variables, "since": since}
+            )
+        except (GraphQLError, TooLarge, NotFound):
+            return None  # each by itself, then: what is wrong with which is said there
+        beside.answer = data.get("entity")
+        project: Mapping[str, Any] | None = data.get("project")
+        return project
 
     def _types(self, project: Mapping[str, Any]) -> None:
         if project.get("artifactTypes") is None:
@@ -775,6 +817,11 @@ class ArtifactSync:
 
     def _at(self) -> str:
         return self.mark or instants.now()
+
+
+def edited_since(since_us: int) -> str:
+    """The filter for what was edited since a time."""
+    return dumps({"updatedAt": {"$gte": instants.from_us(since_us)}})
 
 
 def pulse(client: Client, entity: str, project: str) -> Sequence[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ Nothing here fails a project: what cannot be read is a failed stage in the repor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from mirror import ingest, instants
 from mirror import ingest_artifacts as door
-from mirror.errors import GraphQLError, RemoteError, TooLarge
+from mirror.errors import GraphQLError, NotFound, RemoteError, TooLarge
 from mirror.jsontext import dumps
 from mirror.remote.client import Client
 from mirror.remote.pages import PageSize, entity_projects, page_of
@@ -25,8 +26,10 @@ from mirror.sync.artifacts import (
     COLLECTIONS_A_PAGE,
     STAGE,
     ArtifactSync,
+    Beside,
     Choice,
     Place,
+    edited_since,
 )
 from mirror.sync.engine import ProjectSync
 from mirror.sync.manifests import read_manifest, unread
@@ -35,10 +38,16 @@ from mirror.sync.report import Event, ProjectReport
 __all__ = ["Registries", "read_artifacts"]
 
 REGISTRIES_A_PAGE = 50
+_LACKS = re.compile(
+    r"cannot query field|unknown (argument|type)|non-nullable field|must not be null"
+    r"|not (implemented|supported)|unsupported",
+    re.I,
+)
+"""What a server says that does not know artifacts at all, rather than fails to list them."""
 MANIFESTS_A_ROUND = 1000
 
 
-def read_artifacts(work: ProjectSync) -> None:
+def read_artifacts(work: ProjectSync, beside: Beside | None = None) -> None:
     """Read the artifacts of a project after its runs, as deep as its settings say."""
     settings = work.settings
     if "artifacts" not in settings.take or work.stopping():
@@ -57,12 +66,17 @@ def read_artifacts(work: ProjectSync) -> None:
         emit=work.emit,
         keep_going=work.keep_going,
         page_size=PageSize(settings.page_size, maximum=settings.page_size_max),
+        beside=beside,
     )
     try:
         stage.run()
         if settings.depth == "manifests":
             _manifests(work)
     except RemoteError as error:
+        if isinstance(error, GraphQLError) and not stage.answered and _LACKS.search(str(error)):
+            # A server that has none: told each time, and no reason to call the round failed.
+            work.report.warnings.append(f"{work.report.path} has no artifacts to read: {error}")
+            return
         _failed(work.report, "artifacts", work.store, work.lease, work.project_id, error)
 
 
@@ -86,10 +100,18 @@ def _manifests(work: ProjectSync) -> None:
     rows = work.store.rows(
         sa.select(c.id).where(c.project_id == work.project_id, c.deleted_at.is_(None))
     )
+    missing = 0
     for identifier in unread(work.store, [row["id"] for row in rows], MANIFESTS_A_ROUND):
-        read_manifest(work.client, work.store, identifier, lease=work.lease)
-        work.report.manifests += 1
+        try:
+            read_manifest(work.client, work.store, identifier, lease=work.lease)
+            work.report.manifests += 1
+        except NotFound:  # one that the server has lost keeps none of the others
+            missing += 1
         work.keep_going()
+    if missing:
+        work.report.warnings.append(
+            f"{missing} manifests of {work.report.path} are not on the server"
+        )
 
 
 @dataclass(slots=True)
@@ -106,6 +128,15 @@ class Registries:
     emit: Callable[[Event], None] = lambda _event: None
     keep_going: Callable[[], None] = lambda: None
     reports: list[ProjectReport] = field(default_factory=list)
+    beside: Beside | None = None
+
+    def ahead(self, organizations: Sequence[Mapping[str, Any]]) -> Beside | None:
+        """What a project's pulse may ask along, where the key has one organization and no more."""
+        owners = [(each.get("orgEntity") or {}).get("name") for each in organizations if each]
+        if len(owners) == 1 and owners[0]:
+            variables = {"owner": owners[0], "registries": REGISTRIES_A_PAGE, **_asked()}
+            self.beside = Beside(variables, self._since_us(owners[0]))
+        return self.beside
 
     def run(self, organizations: Sequence[Mapping[str, Any]]) -> list[ProjectReport]:
         """Read all of them; return a report for each registry, and for an organization that failed."""
@@ -179,12 +210,10 @@ class Registries:
         while True:
             variables = {
                 "entity": owner, "first": REGISTRIES_A_PAGE, "after": after,
-                "filters": dumps({"name": {"$regex": f"^{door.REGISTRY_PREFIX}"}}),
-                "collections": COLLECTIONS_A_PAGE, "aliases": ALIASES_A_PAGE,
-                "since": dumps({"updatedAt": {"$gte": self._since(owner)}}), "edited": edited,
+                "since": edited_since(self._since_us(owner) or 0), "edited": edited, **_asked(),
             }  # fmt: skip
             try:
-                data = self.client.execute("MirrorRegistryPulse", **variables)
+                data = self._along(after) or self.client.execute("MirrorRegistryPulse", **variables)
             except TooLarge:
                 # One by one, in pages that ArtifactSync finds the size of.
                 return self._one_by_one(owner)
@@ -199,6 +228,12 @@ class Registries:
                 return found
             after = page.end_cursor
 
+    def _along(self, after: str | None) -> dict[str, Any] | None:
+        """The first page, where a project has asked for it along with its own."""
+        if after is not None or self.beside is None or self.beside.answer is None:
+            return None
+        return {"entity": self.beside.answer}
+
     def _one_by_one(self, owner: str) -> list[Mapping[str, Any]]:
         """The registries of an organization, each read by itself."""
         found: list[Mapping[str, Any]] = []
@@ -208,8 +243,8 @@ class Registries:
                 found.append({**project, **(data.get("project") or {})})
         return found
 
-    def _since(self, owner: str) -> str:
-        """The oldest mark of the registries held, with the overlap."""
+    def _since_us(self, owner: str) -> int | None:
+        """The oldest mark of the registries held, with the overlap; None where there is none."""
         r, s = tables.registries.c, tables.sync_state.c
         row = self.store.one(
             sa.select(sa.func.min(s.mark).label("mark"))
@@ -217,7 +252,7 @@ class Registries:
             .where(r.org_entity == owner, s.stage == STAGE, r.deleted_at.is_(None))
         )
         mark_us = instants.to_us(row["mark"]) if row and row["mark"] else None
-        return instants.from_us(max(0, (mark_us or 0) - int(self.lag_s * 1_000_000)))
+        return None if mark_us is None else max(0, mark_us - int(self.lag_s * 1_000_000))
 
     def _registry(
         self, node: Mapping[str, Any], key: str, organization: str, owner: str, position: int
@@ -264,6 +299,14 @@ class Registries:
 
     def _at(self) -> str:
         return self.mark or instants.now()
+
+
+def _asked() -> dict[str, Any]:
+    return {
+        "filters": dumps({"name": {"$regex": f"^{door.REGISTRY_PREFIX}"}}),
+        "collections": COLLECTIONS_A_PAGE,
+        "aliases": ALIASES_A_PAGE,
+    }
 
 
 _PROJECT_FIELDS = (

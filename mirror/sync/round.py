@@ -7,6 +7,7 @@ report. One failed project never stops the others. Reads the configuration once,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
 from mirror.store.store import Store
 from mirror.sync import collector, kinds, lease, registries, state
+from mirror.sync.artifacts import Beside
 from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
 from mirror.sync.report import Event, ProjectReport, SyncReport
@@ -186,11 +188,17 @@ def _round(order: _Order, wanted: Sequence[str] | None) -> SyncReport:
     targets = targets_of(order.client, order.config, who, wanted, report.failures)
     every_s = order.config.sync.reconcile_every_s
     kinds.read_viewer(order.client, order.store, order.token, every_s, mark)
+    theirs = _registries(order, mark)
+    organizations = who.get("organizations") or ()
+    beside = theirs.ahead(organizations) if order.config.sync.registries else None
     with ThreadPoolExecutor(
         max(1, order.config.sync.workers), thread_name_prefix="mirror-sync"
     ) as pool:
-        report.projects = list(pool.map(lambda target: _one(order, target, mark), targets))
-    report.projects += _registries(order, who, mark)
+        report.projects = list(pool.map(lambda target: _one(order, target, mark, beside), targets))
+    if order.config.sync.registries and not order.stopping():
+        with contextlib.suppress(Stopped):
+            theirs.run(organizations)
+        report.projects += theirs.reports
     for project in report.projects:
         if project.error is not None:
             report.failures[project.path] = project.error
@@ -210,7 +218,9 @@ def _before(date: str | None) -> str | None:
     return None if micros is None else instants.from_us(micros - 1_000_000)
 
 
-def _one(order: _Order, target: tuple[str, str], mark: str | None) -> ProjectReport:
+def _one(
+    order: _Order, target: tuple[str, str], mark: str | None, beside: Beside | None
+) -> ProjectReport:
     """Sync one project and log it. The loop's boundary: whatever fails is recorded, the rest goes on."""
     path = "/".join(target)
     if order.stopping():
@@ -230,7 +240,7 @@ def _one(order: _Order, target: tuple[str, str], mark: str | None) -> ProjectRep
     try:
         report, outcome = work.run(), "ok"
         kinds.read(work)
-        registries.read_artifacts(work)
+        registries.read_artifacts(work, beside)
     except StoreBusy:
         raise  # the lease is lost: nothing more may be written in this round
     except Stopped as stopped:
@@ -253,17 +263,15 @@ def _one(order: _Order, target: tuple[str, str], mark: str | None) -> ProjectRep
     return report
 
 
-def _registries(order: _Order, who: Mapping[str, Any], mark: str | None) -> list[ProjectReport]:
-    """Read the registries of the key's organizations, once a round."""
-    s = order.config.sync
-    if not s.registries or order.stopping():
-        return []
+def _registries(order: _Order, mark: str | None) -> registries.Registries:
+    """What reads the registries of the key's organizations, once a round."""
 
     def keep_going() -> None:
         if order.stopping():
             raise Stopped("registries")
 
-    work = registries.Registries(
+    s = order.config.sync
+    return registries.Registries(
         client=order.client,
         store=order.store,
         lease=order.token,
@@ -274,10 +282,6 @@ def _registries(order: _Order, who: Mapping[str, Any], mark: str | None) -> list
         emit=order.emit,
         keep_going=keep_going,
     )
-    try:
-        return work.run(who.get("organizations") or ())
-    except Stopped:
-        return work.reports
 
 
 def _failed(order: _Order, work: ProjectSync, text: str) -> ProjectReport:

@@ -180,6 +180,27 @@ def test_a_failing_listing_of_artifacts_does_not_fail_the_runs(filled, mirror, s
 
 
 @pytest.mark.parametrize(
+    "says",
+    [
+        "Cannot return null for non-nullable field Project.artifactTypes.",
+        'Cannot query field "artifactCollections" on type "Project".',
+        "artifacts are not implemented",
+    ],
+)
+def test_a_server_that_knows_no_artifacts_is_told_and_fails_nothing(filled, mirror, says):
+    filled.fail("MirrorArtifactPulse", errors=says)
+    report = mirror()
+    assert (report.exit_code, report.counts["new"]) == (0, 2)
+    assert "has no artifacts to read" in str(report.projects[0].warnings)
+
+
+def test_a_server_that_forgets_artifacts_it_had_fails_the_round(filled, mirror):
+    assert mirror().exit_code == 0
+    filled.fail("MirrorArtifactPulse", errors="artifacts are not implemented")
+    assert mirror().exit_code == 3
+
+
+@pytest.mark.parametrize(
     "feature",
     ["ARTIFACT_COLLECTIONS_FILTERING_SORTING", "ARTIFACT_DIGEST_ALGORITHM", "ARTIFACT_REGISTRY_SEARCH"],
 )  # fmt: skip
@@ -188,6 +209,23 @@ def test_an_older_server_is_mirrored_all_the_same(filled, mirror, store, feature
     assert mirror().exit_code == 0
     assert held(store) == wanted(filled)
     filled.artifacts.give(filled.artifacts.find(f"{PATH}/data:v1"), ["silver"])
+    assert mirror().exit_code == 0
+    assert held(store) == wanted(filled)
+
+
+def test_an_idle_round_with_a_registry_costs_no_request_more(filled, mirror, store):
+    filled.add_organization("acme", teams=["team"], members=["alice"])
+    registry = filled.artifacts.add_registry("acme", "models")
+    filled.artifacts.link(
+        filled.artifacts.version(f"{PATH}/model:v0"), f"{registry.path}/good", ["prod"]
+    )
+    mirror()
+    filled.requests.reset()
+    mirror()
+    assert filled.requests.count("MirrorArtifactPulses") == 1
+    assert filled.requests.count("MirrorArtifactPulse") == 0
+    assert filled.requests.count("MirrorRegistryPulse") == 0
+    filled.artifacts.give(filled.artifacts.find(f"{registry.path}/good:v0"), ["live"])
     assert mirror().exit_code == 0
     assert held(store) == wanted(filled)
 
