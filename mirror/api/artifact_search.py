@@ -22,7 +22,7 @@ from mirror.store.sql import Column, Condition, Sql, both, listing, render, sql
 if TYPE_CHECKING:
     from mirror.store.store import Store
 
-__all__ = ["KINDS", "Kind", "chosen", "search"]
+__all__ = ["HOME", "KINDS", "VERSION", "Kind", "chosen", "search"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,15 @@ def _c(alias: str, name: str) -> Column:
     return Column(alias, name)
 
 
+# Renaming a sequence or a project, or giving it another type, does not touch its versions.
+VERSION: Final = (
+    "v.node, v.metadata_text, CASE WHEN s.seq >= v.seq THEN s.node END,"
+    " CASE WHEN h.seq >= v.seq THEN h.node END"
+)
+HOME: Final = (
+    "LEFT JOIN artifact_collections AS s ON s.id = v.collection_id"
+    " LEFT JOIN projects AS h ON h.project_id = s.project_id"
+)
 _VERSION: Final = sql("('v' || {i})", i=_c("m", "version_index"))
 KINDS: Final = {
     "registries": Kind(
@@ -90,8 +99,8 @@ KINDS: Final = {
         },
         "artifact_memberships AS m JOIN artifacts AS v ON v.id = m.artifact_id"
         " JOIN artifact_collections AS c ON c.id = m.collection_id"
-        " JOIN projects AS p ON p.project_id = c.project_id",
-        "v.node, v.metadata_text, m.id, m.version_index, m.aliases, m.created_at, c.node, p.node",
+        f" JOIN projects AS p ON p.project_id = c.project_id {HOME}",
+        f"{VERSION}, m.id, m.version_index, m.aliases, m.created_at, c.node, p.node",
         "m.version_index DESC",
     ),
 }

@@ -23,6 +23,13 @@ __all__ = ["MISS", "ArtifactTables"]
 MISS: Final = object()
 _STAGE: Final = "artifacts"
 _INDEX: Final = re.compile(r"v(\d{1,9})")  # more digits than a version has
+# Of lineage, what a run that was deleted did is not shown.
+_USED_BY: Final = (
+    "SELECT u.project_id, u.run FROM artifact_uses AS u WHERE u.artifact_id = ?"
+    " AND u.direction = 'used' AND u.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM runs AS r"
+    " WHERE r.project_id = u.project_id AND r.name = u.run AND r.deleted_at IS NOT NULL)"
+    " ORDER BY u.position, u.run"
+)
 _PROJECT_OF_RUN: Final = "SELECT entity, name FROM projects WHERE project_id = ?"
 
 
@@ -56,12 +63,27 @@ def _collection(packed: bytes | None, project: bytes | None) -> dict[str, Any]:
     return {**_node(packed), "project": _project(project)}
 
 
-def _version(packed: bytes | None, metadata: bytes | None) -> dict[str, Any]:
+def _version(
+    packed: bytes | None,
+    metadata: bytes | None,
+    sequence_packed: bytes | None,
+    project_packed: bytes | None,
+) -> dict[str, Any]:
+    """A version's node; of its sequence and project those read since, which may be renamed."""
     node = _node(packed)
     sequence = node.get("artifactSequence") or {}
     home = sequence.get("project")
     if home and "entity" not in home:
         home = {**home, "entity": {"name": home.get("entityName")}}
+    if sequence_packed:
+        newer = _collection(sequence_packed, None)
+        sequence = {**sequence, "name": newer["name"]}
+        node["artifactType"] = {
+            **node["artifactType"],
+            "name": newer["defaultArtifactType"]["name"],
+        }
+    if project_packed:
+        home = _project(project_packed)
     return {**node, "metadata": unpack(metadata), "artifactSequence": {**sequence, "project": home}}
 
 
@@ -238,7 +260,9 @@ class ArtifactTables:
             " ORDER BY m.version_index",
             escape(id),
         )
-        if not rows:
+        if not rows and not self._rows(
+            "SELECT 1 FROM artifact_collections WHERE id = ? AND walked_at IS NOT NULL", escape(id)
+        ):
             return MISS
         names = [name for aliases, index in rows for name in (*_list(aliases), f"v{index}")]
         return [{"node": {"alias": name}} for name in names]
@@ -262,7 +286,8 @@ class ArtifactTables:
         return [self._member(row) for row in rows]
 
     def _member(self, row: Sequence[Any]) -> dict[str, Any]:
-        version, metadata, identifier, index, aliases, created_at, collection, project = row
+        version, metadata, sequence, home, identifier, index, aliases, created_at = row[:8]
+        collection, project = row[8:]
         names = [*_list(aliases), f"v{index}"]
         return {
             "id": unescape(identifier),
@@ -270,7 +295,7 @@ class ArtifactTables:
             "createdAt": created_at,
             "aliases": [{"alias": name} for name in names],
             "artifactCollection": _collection(collection, project),
-            "artifact": _version(version, metadata),
+            "artifact": _version(version, metadata, sequence, home),
         }
 
     def membership(self, entity: str, project: str, name: str) -> Any:
@@ -331,9 +356,11 @@ class ArtifactTables:
         place = self._place(entity, project)
         if place is None:
             return MISS
+        from mirror.api.artifact_search import HOME, VERSION
+
         rows = self._rows(
-            "SELECT v.node, v.metadata_text, m.version_index, m.aliases FROM artifact_uses AS u"
-            " JOIN artifacts AS v ON v.id = u.artifact_id LEFT JOIN artifact_memberships AS m"
+            f"SELECT {VERSION}, m.version_index, m.aliases FROM artifact_uses AS u"  # noqa: S608
+            f" JOIN artifacts AS v ON v.id = u.artifact_id {HOME} LEFT JOIN artifact_memberships AS m"
             " ON m.artifact_id = v.id AND m.collection_id = v.collection_id AND m.deleted_at IS NULL"
             " WHERE u.project_id = ? AND u.run = ? AND u.direction = ? AND u.deleted_at IS NULL"
             " ORDER BY u.position, v.created_at_us, v.version_index",
@@ -342,8 +369,8 @@ class ArtifactTables:
             direction,
         )
         edges = []
-        for version, metadata, index, aliases in rows:
-            node = _version(version, metadata)
+        for *version, index, aliases in rows:
+            node = _version(*version)
             names = [] if index is None else [*_list(aliases), f"v{index}"]
             sequence = node["artifactSequence"]
             edges.append({"node": {**node, "aliases": _alias_nodes(names, sequence)}})
@@ -374,22 +401,22 @@ class ArtifactTables:
     def used_by(self, id: str) -> Any:
         if not self._lineage_read(id):
             return MISS
-        rows = self._rows(
-            "SELECT project_id, run FROM artifact_uses WHERE artifact_id = ? AND direction = 'used'"
-            " AND deleted_at IS NULL ORDER BY position, run",
-            escape(id),
-        )
+        rows = self._rows(_USED_BY, escape(id))
         nodes = [self._run_node(place, run) for place, run in rows]
         return {"edges": [{"node": node} for node in nodes if node]}
 
     def created_by(self, id: str) -> Any:
         rows = self._rows(
-            "SELECT created_by_kind, created_by, created_by_project FROM artifacts WHERE id = ?",
+            "SELECT v.created_by_kind, v.created_by, v.created_by_project, r.deleted_at"
+            " FROM artifacts AS v LEFT JOIN runs AS r"
+            " ON r.project_id = v.created_by_project AND r.name = v.created_by WHERE v.id = ?",
             escape(id),
         )
         if not rows:
             return MISS
-        kind, name, place = rows[0]
+        kind, name, place, gone = rows[0]
+        if kind == "run" and gone is not None:  # the server names no run that was deleted
+            return {"__typename": "User"}
         return self._run_node(place, name) if kind == "run" and place else {"__typename": "User"}
 
     def links(self, id: str) -> Any:

@@ -52,7 +52,9 @@ def checked_order(order: str | None, known: Mapping[str, str] | None = None) -> 
 
 
 def sent(filters: Mapping[str, Any] | None) -> str | None:
-    """Return filters as they are sent."""
+    """Return filters as they are sent. Raises ValueError for what is no dictionary."""
+    if filters is not None and not isinstance(filters, Mapping):
+        raise ValueError(f"a filter is a dictionary, not {filters!r}")
     return None if filters is None else dumps(filters)
 
 
@@ -64,8 +66,8 @@ class RelayPaginator(Paginator[T]):
     def __init__(
         self, source: Source, asked: Mapping[str, Any], per_page: int, start: str | None
     ) -> None:
-        if per_page < 1:
-            raise ValueError(f"per_page is at least 1, not {per_page}")
+        if not isinstance(per_page, int) or per_page < 1:
+            raise ValueError(f"per_page is a whole number of at least 1, not {per_page!r}")
         super().__init__(source, asked, per_page)
         self._asked = dict(asked)
         self._start = start
@@ -456,7 +458,7 @@ class Artifacts(SizedRelayPaginator[Artifact]):
         self.type = type
         self.filters = sent({"state": "COMMITTED"} if filters is None else filters)
         self.order = checked_order(order)
-        self.tags = [tags] if isinstance(tags, str) else list(tags or [])
+        self.tags = [tags] if tags and isinstance(tags, str) else list(tags or [])
         asked = {
             "entity": entity,
             "project": project,

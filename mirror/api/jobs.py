@@ -27,7 +27,10 @@ class Job:
         self._api = api
         self._service_api = service_api or api._service_api
         self._name = name
-        self._job_artifact = api._artifact(name, type="job")
+        try:
+            self._job_artifact = api._artifact(name, type="job")
+        except ValueError as error:
+            raise ValueError(f"Job artifact {name} not found") from error
         self._fpath = self._job_artifact.download(root=path)
         with (Path(self._fpath) / "wandb-job.json").open(encoding="utf-8") as file:
             self._job_info: dict[str, Any] = json.load(file)

@@ -69,6 +69,8 @@ def checked(
     """
     if filters is None:
         return None
+    if not isinstance(filters, Mapping):
+        raise ValueError(f"a filter is a dictionary, not {filters!r}")
     wrong = sorted({root for root in _roots(filters) if root not in known})
     if wrong:
         raise ValueError(

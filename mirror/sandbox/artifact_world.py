@@ -487,7 +487,9 @@ class ArtifactWorld:
         if manifest is None or manifest.artifact.state == "DELETED":
             return None
         found = self.contents.get(path)
-        if found is not None or not manifest.artifact.entries:
+        if found is not None or (
+            not manifest.artifact.entries and manifest.artifact.state == "PENDING"
+        ):
             return found
         body = manifest_text(manifest.artifact).encode()
         return Blob(body, len(body), md5_of(body), manifest.created_at, "application/json")

@@ -107,7 +107,7 @@ def missing(name: Any, **more: Any) -> Script:
     return lambda api: api.artifact(name, **more)
 
 
-for _name in ("team/art/data:nope", "team/art/nope:v0", "team/nope/data:v0", "team/art/data:v2", "a/b/c/d:v0", "wandb-registry-nope/x:v0", "other/wandb-registry-sets/train:v0"):  # fmt: skip
+for _name in ("team/art/data:nope", "team/art/data:v99999999999999999999", "team/art/nope:v0", "team/nope/data:v0", "team/art/data:v2", "a/b/c/d:v0", "wandb-registry-nope/x:v0", "other/wandb-registry-sets/train:v0"):  # fmt: skip
     SCRIPTS[f"no artifact {_name}"] = missing(_name)
 SCRIPTS["no name"] = missing(None)
 SCRIPTS["another type"] = missing("team/art/data:v0", type="model")
@@ -342,7 +342,7 @@ def versions_by_tag_and_order(api: Any) -> Any:
         return [one.name for one in api.artifacts("dataset", "team/art/data", **more)]
 
     orders = [names(order=order) for order in ("created_at", "-created_at")]
-    tagged = [names(tags=tags) for tags in (["raw"], ["raw", "small"], ["nope"], "big")]
+    tagged = [names(tags=tags) for tags in (["raw"], ["raw", "small"], ["nope"], "big", "")]
     return orders, tagged, names(per_page=1), [one.name for one in api.artifact_versions("dataset", "team/art/data")]  # fmt: skip
 
 
@@ -511,6 +511,26 @@ def versions_have_no_order_here(api: Any) -> Any:
 @script
 def jobs(api: Any) -> Any:
     return api.list_jobs("team", "art"), _caught(lambda: api.job("nope")).args
+
+
+@script
+def another_kind_of_artifact_is_no_job(api: Any) -> Any:
+    return api.job("team/art/data:v0")
+
+
+@script
+def bad_arguments(api: Any) -> Any:
+    """Only what is raised: wandb's text is pydantic's."""
+    return [
+        isinstance(_caught(look), ValueError)
+        for look in (
+            lambda: api.artifacts("dataset", "team/art/data", per_page=None),
+            lambda: api.artifacts("dataset", "team/art/data", per_page="x"),
+            lambda: api.registries(per_page=2.5),
+            lambda: api.registries(filter=[1]),
+            lambda: api.project("art", "team").collections(filters="x"),
+        )
+    ]
 
 
 @script
