@@ -130,7 +130,9 @@ def find_collection(store: Store, path: ArtifactPath) -> tuple[Row, projects.Pro
     )
     if row is None:
         raise NotMirrored(
-            f"artifact collection {f'{project.path}/{path.collection}'!r}", path=project.path
+            f"artifact collection {f'{project.path}/{path.collection}'!r}",
+            path=project.path,
+            synced_at=project.synced_at,
         )
     return row, project
 
@@ -173,7 +175,9 @@ def find_version(store: Store, path: ArtifactPath) -> Version:
     found = member_of(store, collection["id"], path.alias or "latest")
     if found is None:
         asked = f"{project.path}/{path.collection}:{path.alias or 'latest'}"
-        raise NotMirrored(f"artifact version {asked!r}", path=project.path)
+        raise NotMirrored(
+            f"artifact version {asked!r}", path=project.path, synced_at=project.synced_at
+        )
     return Version(found[0], found[1], collection, project.entity, project.name)
 
 

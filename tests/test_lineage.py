@@ -165,6 +165,10 @@ def test_the_commands_print_trees_tables_json_and_dot(mirrored, tmp_path):
     found = run(mirrored, "which", str(file))
     assert found.exit_code == 0
     assert found.output.count("d/b.txt") == 4
-    assert run(mirrored, "which", "nothing==").exit_code == 1
+    unknown = run(mirrored, "which", "nothing==")
+    assert unknown.exit_code == 1
+    assert "taken as a digest: there is no such file here" in unknown.stderr
+    nothing = run(mirrored, "lineage", f"{PATH}/nothing:v0")
+    assert "is not in the mirror (last synced 20" in nothing.stderr
     said = run(mirrored, "diff", f"{PATH}/data:v0", f"{PATH}/data:v1", "--offline")
     assert "0 added, 0 removed, 1 changed" in said.output

@@ -189,7 +189,8 @@ def which(
         if rows:
             print_table(("artifact", "path", "size", "created"), rows, right=("size",))
         else:
-            click.echo(f"no version that is mirrored is known to contain {wanted}", err=True)
+            how = "" if file.is_file() else " (taken as a digest: there is no such file here)"
+            click.echo(f"no version that is mirrored is known to contain {wanted}{how}", err=True)
     if unread:
         click.echo(f"{unread:,} versions were not searched: their manifests are not mirrored", err=True)  # fmt: skip
     ctx.exit(0 if found else 1)

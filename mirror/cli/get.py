@@ -91,10 +91,11 @@ def _files(api: Any, what: str, folder: Path) -> dict[str, Any]:
     run, pattern = api.run("/".join(parts[:3])), "/".join(parts[3:])
     files = [file for file in run.files(per_page=1000) if fnmatch.fnmatchcase(file.name, pattern)]
     if not files:
-        raise PathError(
-            f"run {'/'.join(parts[:3])} has no file {pattern!r}: it has {len(run.files()):,} files, "
-            f"`mirror get {'/'.join(parts[:3])}/'*'` takes all"
+        name, count = "/".join(parts[:3]), len(run.files())
+        others = (
+            f"it has {count:,} files, `mirror get {name}/'*'` takes all" if count else "it has none"
         )
+        raise PathError(f"run {name} has no file {pattern!r}: {others}")
     with _followed() as on_progress:
         done = download_all(files, folder, on_progress=on_progress)
     return _done("/".join(parts[:3]), folder, done)

@@ -125,6 +125,11 @@ class Client:
             trust_env=not loopback,  # no proxy leads to this machine
         )
 
+    @property
+    def has_key(self) -> bool:
+        """Whether requests carry an API key."""
+        return bool(self._secret)
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

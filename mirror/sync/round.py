@@ -166,6 +166,11 @@ def viewer(client: Client) -> dict[str, Any]:
     except GraphQLError:  # servers older than serverInfo.features
         data = client.execute("MirrorViewerOnly")
     found = data.get("viewer")
+    if not found and not client.has_key:
+        raise Unauthorized(
+            f"there is no API key for {client.base_url}: set WANDB_API_KEY or run `wandb login`",
+            operation="MirrorViewer",
+        )
     if not found:
         raise Unauthorized(
             f"{client.base_url} does not accept this API key (it says the viewer is nobody): set "

@@ -186,6 +186,8 @@ def test_a_wrong_key_is_a_sentence(
     assert "Error: " in result.stderr
     assert "WANDB_API_KEY" in result.stderr
     assert wrong not in result.output
+    monkeypatch.delenv("WANDB_API_KEY")
+    assert "Error: there is no API key for http://" in run("sync", "team/vision").stderr
 
 
 def test_a_server_that_is_not_there_is_a_sentence(
