@@ -19,8 +19,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from mirror import ingest, instants
 from mirror import ingest_artifacts as door
-from mirror import instants
 from mirror.errors import GraphQLError, NotFound, ServerFailed, StuckCursor, TooLarge
 from mirror.jsontext import dumps, escape, unescape
 from mirror.remote.client import Client
@@ -28,9 +28,10 @@ from mirror.remote.pages import Page, PageSize, page_of
 from mirror.store import tables
 from mirror.store.store import Row, Store
 from mirror.sync import state
+from mirror.sync.listing import Answer, Project
 from mirror.sync.report import Event, ProjectReport
 
-__all__ = ["STAGE", "ArtifactSync", "Beside", "Choice", "Place", "pulse"]
+__all__ = ["STAGE", "Ahead", "ArtifactSync", "Beside", "Choice", "Place", "pulse"]
 
 STAGE = "artifacts"
 COLLECTIONS_A_PAGE = 100
@@ -94,6 +95,74 @@ class Beside:
 
 
 @dataclass(slots=True)
+class Ahead:
+    """A project's pulse, asked together with who the project is: a round's first question of it.
+
+    Only where its artifacts were read before, since the question says since when.
+    """
+
+    client: Client
+    store: Store
+    lag_s: float
+    beside: Beside | None = None
+    pulse: Mapping[str, Any] | None = None
+    project_id: str = ""
+
+    def ask(self, project: Project, filters: Mapping[str, Any]) -> Answer | None:
+        """Return the project and its count of runs; None where that must be asked by itself."""
+        self.project_id = _held_as(self.store, project)
+        before = state.load(self.store, self.project_id, STAGE) if self.project_id else {}
+        if not before.get("walk_complete_at") or before["details"].get("edits_refused"):
+            return None
+        since_us = _since_us(before, self.lag_s)
+        variables = {
+            "entity": project.entity, "project": project.name, "runs": dumps(dict(filters)),
+            "after": None, "first": COLLECTIONS_A_PAGE, "aliases": ALIASES_A_PAGE, "edited": True,
+        }  # fmt: skip
+        try:
+            data = ask_pulse(self.client, variables, since_us, self.beside)
+        except (GraphQLError, TooLarge, NotFound):
+            return None  # each by itself, then: what is wrong with which is said there
+        node = data.get("project")
+        if node is None or ingest.project_key(node) != self.project_id:
+            return None
+        self.pulse = node
+        return Answer(info=node, counts={"total": int(node.get("total") or 0)})
+
+
+def _held_as(store: Store, project: Project) -> str:
+    """The key of the project that is held under a path; "" where there is none."""
+    c = tables.projects.c
+    row = store.one(
+        sa.select(c.project_id)
+        .where(
+            c.entity == escape(project.entity),
+            c.name == escape(project.name),
+            c.deleted_at.is_(None),
+        )
+        .order_by(c.created_at_us.desc())
+    )
+    return str(row["project_id"]) if row else ""
+
+
+def ask_pulse(
+    client: Client, variables: Mapping[str, Any], since_us: int, beside: Beside | None
+) -> dict[str, Any]:
+    """Ask for a project's collections, and for the registries where nobody has."""
+    if beside is None or not beside.claim():
+        return client.execute(
+            "MirrorArtifactPulse", **{**variables, "since": edited_since(since_us)}
+        )
+    oldest_us = since_us if beside.since_us is None else min(since_us, beside.since_us)
+    data = client.execute(
+        "MirrorArtifactPulses",
+        **{**variables, **beside.variables, "since": edited_since(oldest_us)},
+    )
+    beside.answer = data.get("entity")
+    return data
+
+
+@dataclass(slots=True)
 class ArtifactSync:
     """One round over the artifacts of one place. `run` does everything."""
 
@@ -116,7 +185,8 @@ class ArtifactSync:
     """collections with more aliases than a pulse shows, as held"""
     page_cap: int = LIGHT_PAGE
     """the largest page that the server has not refused"""
-    beside: Beside | None = None
+    first: Mapping[str, Any] | None = None
+    """the first page of the pulse, where it was asked ahead"""
     answered: bool = False
     """whether the server has answered a question about artifacts at all, now or ever"""
 
@@ -152,11 +222,7 @@ class ArtifactSync:
 
     def since(self) -> str:
         """The filter for versions edited since the last round, with its overlap."""
-        return edited_since(self._since_us())
-
-    def _since_us(self) -> int:
-        mark_us = instants.to_us(self.state["mark"]) or 0
-        return max(0, mark_us - int(self.lag_s * 1_000_000))
+        return edited_since(_since_us(self.state, self.lag_s))
 
     def looks_for_edits(self) -> bool:
         """Whether to ask for versions by `updatedAt`: not at first, nor where the server refused."""
@@ -203,8 +269,8 @@ class ArtifactSync:
             "first": COLLECTIONS_A_PAGE,
             "aliases": ALIASES_A_PAGE, "since": self.since(), "edited": self.looks_for_edits(),
         }  # fmt: skip
-        if after is None and (both := self._ask_both(variables)) is not None:
-            return both
+        if after is None and self.first is not None:
+            return self.first
         try:
             data = self._ask("MirrorArtifactPulse", **variables)
         except TooLarge:
@@ -221,23 +287,6 @@ class ArtifactSync:
                 operation="MirrorArtifactPulse",
             )
         return dict(project)
-
-    def _ask_both(self, variables: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Ask for the registries with it; None where that is somebody else's, or was refused."""
-        beside = self.beside
-        if beside is None or not variables["edited"] or not beside.claim():
-            return None
-        marks = (self._since_us(), beside.since_us)
-        since = edited_since(min(mark for mark in marks if mark is not None))
-        try:
-            data = self.client.execute(
-                "MirrorArtifactPulses", **{**variables, **beside.variables, "since": since}
-            )
-        except (GraphQLError, TooLarge, NotFound):
-            return None  # each by itself, then: what is wrong with which is said there
-        beside.answer = data.get("entity")
-        project: Mapping[str, Any] | None = data.get("project")
-        return project
 
     def _types(self, project: Mapping[str, Any]) -> None:
         if project.get("artifactTypes") is None:
@@ -817,6 +866,11 @@ class ArtifactSync:
 
     def _at(self) -> str:
         return self.mark or instants.now()
+
+
+def _since_us(before: Mapping[str, Any], lag_s: float) -> int:
+    mark_us = instants.to_us(before["mark"]) or 0
+    return max(0, mark_us - int(lag_s * 1_000_000))
 
 
 def edited_since(since_us: int) -> str:

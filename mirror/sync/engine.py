@@ -108,6 +108,10 @@ class ProjectSync(Task):
         return answer
 
     def _identify(self) -> Answer:
+        if self.ahead is not None and (
+            found := self.ahead.ask(self.project, self.settings.filters)
+        ):
+            return found
         selections = {"total": Count(self.settings.filters)}
         try:
             return self.project.ask(selections)

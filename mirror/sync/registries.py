@@ -47,7 +47,7 @@ _LACKS = re.compile(
 MANIFESTS_A_ROUND = 1000
 
 
-def read_artifacts(work: ProjectSync, beside: Beside | None = None) -> None:
+def read_artifacts(work: ProjectSync) -> None:
     """Read the artifacts of a project after its runs, as deep as its settings say."""
     settings = work.settings
     if "artifacts" not in settings.take or work.stopping():
@@ -66,7 +66,7 @@ def read_artifacts(work: ProjectSync, beside: Beside | None = None) -> None:
         emit=work.emit,
         keep_going=work.keep_going,
         page_size=PageSize(settings.page_size, maximum=settings.page_size_max),
-        beside=beside,
+        first=_first(work),
     )
     try:
         stage.run()
@@ -78,6 +78,12 @@ def read_artifacts(work: ProjectSync, beside: Beside | None = None) -> None:
             work.report.warnings.append(f"{work.report.path} has no artifacts to read: {error}")
             return
         _failed(work.report, "artifacts", work.store, work.lease, work.project_id, error)
+
+
+def _first(work: ProjectSync) -> Mapping[str, Any] | None:
+    """The page that was asked together with the project, if it is of this one."""
+    ahead = work.ahead
+    return ahead.pulse if ahead is not None and ahead.project_id == work.project_id else None
 
 
 def _failed(

@@ -25,7 +25,7 @@ from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
 from mirror.store.store import Store
 from mirror.sync import collector, kinds, lease, registries, state
-from mirror.sync.artifacts import Beside
+from mirror.sync.artifacts import Ahead, Beside
 from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
 from mirror.sync.report import Event, ProjectReport, SyncReport
@@ -242,10 +242,12 @@ def _one(
         emit=order.emit,
         stopping=order.stopping,
     )
+    if "artifacts" in work.settings.take:
+        work.ahead = Ahead(order.client, order.store, work.settings.lag_s, beside)
     try:
         report, outcome = work.run(), "ok"
         kinds.read(work)
-        registries.read_artifacts(work, beside)
+        registries.read_artifacts(work)
     except StoreBusy:
         raise  # the lease is lost: nothing more may be written in this round
     except Stopped as stopped:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -28,6 +28,9 @@ from mirror.sync import state
 from mirror.sync.listing import Project, windows
 from mirror.sync.report import Event, ProjectReport
 from mirror.sync.walk import Window, all_of
+
+if TYPE_CHECKING:
+    from mirror.sync.artifacts import Ahead
 
 __all__ = [
     "LIGHT_PAGE",
@@ -113,6 +116,7 @@ class Task:
         self.pulses: Mapping[str, Mapping[str, Any] | None] = {}
         self.sweep_page: Page | None = None
         self.counted: int | None = None
+        self.ahead: Ahead | None = None
 
     # -------------------------------------------------------------- listings
 
