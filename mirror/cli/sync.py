@@ -128,8 +128,9 @@ def _say_what_found_no_project(report: SyncReport) -> None:
 
 def _print_report(report: SyncReport) -> None:
     """Print a line a project; why one failed was said on standard error when it happened."""
+    not_through = "stopped" if report.interrupted else "failed"
     for project in report.projects:
-        click.echo(f"{project.path}: {'failed' if project.error else _counts(project)}")
+        click.echo(f"{project.path}: {not_through if project.error else _counts(project)}")
     click.echo(
         f"{report.requests:,} requests, {bytes_text(report.bytes)}, {report.elapsed_s:.1f} s"
         + (f", {report.retries:,} retries" if report.retries else "")

@@ -14,7 +14,10 @@ KEY = f"sandbox-{0:040}"
 
 def main() -> None:
     """Read the command line, fill a world and serve it."""
-    parser = argparse.ArgumentParser(prog="python -m mirror.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m mirror.sandbox", description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8088, help="port; 0 takes a free one")
     parser.add_argument("--runs", type=int, default=2000, help="runs of team/vision")

@@ -281,6 +281,7 @@ def test_a_sync_told_to_end_ends_after_its_page_and_goes_on_later(
         out, err = process.communicate(timeout=30)
     assert process.returncode == code
     assert "ending after the current page" in err
+    assert out.startswith("team/large: stopped\n")
     assert "Traceback" not in out + err
     held = int(run("runs", "team/large", "--count").stdout)
     assert 0 < held < 600
