@@ -361,7 +361,9 @@ class ArtifactTables:
         rows = self._rows(
             f"SELECT {VERSION}, m.version_index, m.aliases FROM artifact_uses AS u"  # noqa: S608
             f" JOIN artifacts AS v ON v.id = u.artifact_id {HOME} LEFT JOIN artifact_memberships AS m"
-            " ON m.artifact_id = v.id AND m.collection_id = v.collection_id AND m.deleted_at IS NULL"
+            # by its artifact: an index of its collection would be gone through for each version
+            " ON m.artifact_id = v.id AND m.collection_id || '' = v.collection_id"
+            " AND m.deleted_at IS NULL"
             " WHERE u.project_id = ? AND u.run = ? AND u.direction = ? AND u.deleted_at IS NULL"
             " ORDER BY u.position, v.created_at_us, v.version_index",
             place,

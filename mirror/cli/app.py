@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from mirror import __version__
-from mirror.errors import ConfigError, MirrorError, PathError, QueryError, StoreBusy
+from mirror.errors import (
+    ConfigError,
+    ContentError,
+    MirrorError,
+    PathError,
+    QueryError,
+    StoreBusy,
+)
 
 __all__ = ["EXIT_FAILED", "EXIT_HELD", "EXIT_INTERRUPTED", "EXIT_PARTLY", "EXIT_USAGE", "cli"]
 
@@ -55,6 +62,11 @@ class Adapter(click.Group):
             # `mirror runs … | head`: the reader has what it wanted. Nothing must fail at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             ctx.exit(0)
+        except OSError as error:  # a folder that cannot be made or written
+            if ctx.find_root().meta.get("mirror.debug") or error.strerror is None:
+                raise
+            where = "" if error.filename is None else f"{error.filename}: "
+            raise Problem(ContentError(f"{where}{error.strerror}")) from error
         except KeyboardInterrupt:
             click.echo("\ninterrupted: what was committed stays, run it again to go on", err=True)
             ctx.exit(EXIT_INTERRUPTED)

@@ -139,6 +139,14 @@ def test_a_version_that_is_not_there_is_told(run: Run, path: str) -> None:
     assert "data:v7" in done.stderr
 
 
+def test_a_folder_that_cannot_be_made_is_told(run: Run, path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = run("get", f"{path}/output.log", "--to", str(tmp_path / "file" / "below"))
+    assert found.exit_code == 1
+    assert found.stderr.endswith("Not a directory\n")
+    assert found.stderr.startswith("Error: ")
+
+
 def test_blobs_are_counted_verified_and_evicted(run: Run, path: str, tmp_path: Path) -> None:
     run("get", f"{path}/*", "--to", tmp_path / "out")
     counted = json.loads(run("blobs", "size", "--json").stdout)
