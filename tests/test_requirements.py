@@ -13,7 +13,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FILES = {"demo.txt": ("postgres", "sandbox"), "dev.txt": ("postgres", "sandbox", "pandas", "xxhash")}
+FILES = {
+    "demo.txt": ("postgres", "sandbox"),
+    "dev.txt": ("postgres", "sandbox", "pandas", "xxhash"),
+}
 
 
 def _wanted(file: str) -> Iterator[Requirement]:
