@@ -297,21 +297,39 @@ def _add_edge(
 
 def _artifact_nodes(store: Store, ids: list[str]) -> dict[str, Node]:
     """Nodes of versions; of one whose collection is not mirrored, what its own node tells."""
-    v = tables.artifacts.c
+    v, c, p = tables.artifacts.c, tables.artifact_collections.c, tables.projects.c
     found: dict[str, Node] = {each: Node(each, "artifact", each, each) for each in ids}
+    joined = tables.artifacts.outerjoin(
+        # renamed since: versions are not read anew for that
+        tables.artifact_collections,
+        sa.and_(c.id == v.collection_id, c.seq >= v.seq),
+    ).outerjoin(tables.projects, sa.and_(p.project_id == v.project_id, p.seq >= v.seq))
+    columns = (v.id, v.version_index, v.type, v.state, v.node)
+    newer = (
+        c.name.label("sequence"), c.type.label("sequence_type"), p.entity, p.name.label("project"),
+    )  # fmt: skip
     for some in _chunks(ids):
         for row in store.rows(
-            sa.select(v.id, v.version_index, v.type, v.state, v.node).where(v.id.in_(some))
+            sa.select(*columns, *newer).select_from(joined).where(v.id.in_(some))
         ):
             sequence = orjson.loads(unpack(row["node"]) or "{}").get("artifactSequence") or {}
             project = sequence.get("project") or {}
-            name = f"{sequence.get('name')}:v{row['version_index']}"
-            place = f"{project.get('entityName') or '?'}/{project.get('name') or '?'}"
-            kind = row["type"] and unescape(row["type"])
+            index = "v?" if row["version_index"] is None else f"v{row['version_index']}"
+            name = f"{_newer(row['sequence'], sequence.get('name'))}:{index}"
+            place = (
+                f"{_newer(row['entity'], project.get('entityName'))}/"
+                f"{_newer(row['project'], project.get('name'))}"
+            )
+            kind = row["sequence_type"] or row["type"]
+            kind = kind and unescape(kind)
             found[row["id"]] = Node(
                 row["id"], "artifact", f"{place}/{name}", name, kind, row["state"]
             )
     return found
+
+
+def _newer(escaped: str | None, other: str | None) -> str:
+    return unescape(escaped) if escaped else other or "?"
 
 
 def _run_nodes(store: Store, runs: dict[str, tuple[str, str]]) -> dict[str, Node]:

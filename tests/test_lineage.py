@@ -97,6 +97,18 @@ def test_a_run_that_uses_what_it_logged_ends_the_walk(world, server, store, tmp_
     assert len(graph.edges) == 4
 
 
+def test_lineage_follows_the_name_and_type_of_a_sequence(mirrored, world, server, tmp_path):
+    world.artifacts.edit_collection(f"{PATH}/data", name="sets", type="table")
+    world.advance(900)
+    config = resolve(base_url=server.url, api_key=KEY, store="unused", environ={}, cwd=tmp_path)
+    assert sync([PATH], store=mirrored, config=config).exit_code == 0
+    graph = lineage(mirrored, version(mirrored, "sets:v3"))
+    assert (graph.nodes[graph.root].path, graph.nodes[graph.root].type) == (
+        f"{PATH}/sets:v3",
+        "table",
+    )
+
+
 def test_which_finds_every_version_by_digest(mirrored, world):
     (digest,) = [
         entry.digest
