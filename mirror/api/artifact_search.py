@@ -34,6 +34,8 @@ class Kind:
     origin: str
     selected: str
     ties: str
+    ordered_ties: str
+    """What decides between those that an order finds equal."""
 
 
 def _c(alias: str, name: str) -> Column:
@@ -64,6 +66,7 @@ KINDS: Final = {
         "registries AS r JOIN projects AS p ON p.project_id = r.project_id",
         "r.node, p.node, r.organization, r.artifact_types, r.project_id",
         "r.position, r.name",
+        "r.position, r.name",
     ),
     "collections": Kind(
         COLLECTIONS,
@@ -78,6 +81,7 @@ KINDS: Final = {
         "artifact_collections AS c JOIN projects AS p ON p.project_id = c.project_id",
         "c.node, p.node, c.id, c.project_id, c.position",
         "c.position, c.name",
+        "c.created_at_us, c.name",
     ),
     "versions": Kind(
         VERSIONS,
@@ -102,6 +106,7 @@ KINDS: Final = {
         f" JOIN projects AS p ON p.project_id = c.project_id {HOME}",
         f"{VERSION}, m.id, m.version_index, m.aliases, m.created_at, c.node, p.node",
         "m.version_index DESC",
+        "v.created_at_us, v.version_index, m.created_at_us, m.version_index",
     ),
 }
 _ALIASES: Final = {
@@ -127,13 +132,15 @@ def search(
     condition = both([where, _filter(compiler, kind, filters)])
     text = f"SELECT {kind.selected} FROM {kind.origin} WHERE {{condition}} ORDER BY "  # noqa: S608
     parts: dict[str, Any] = {"condition": as_sql(condition)}
+    ties = kind.ties
     if order is not None:
+        ties = kind.ordered_ties
         keys = parse_order(order, kind.table)
         terms = [column.term() for key in keys for column in compiler.sort_columns(key)]
         if terms:
             text += "{terms}, "
             parts["terms"] = listing(terms)
-    return _rows(store, sql(text + kind.ties, **parts))
+    return _rows(store, sql(text + ties, **parts))
 
 
 def chosen(store: Store, name: str, filters: str | None) -> Condition:

@@ -341,7 +341,7 @@ def versions_by_tag_and_order(api: Any) -> Any:
     def names(**more: Any) -> list[str]:
         return [one.name for one in api.artifacts("dataset", "team/art/data", **more)]
 
-    orders = [names(order=order) for order in ("created_at", "-created_at")]
+    orders = [names(order=order) for order in ("created_at", "-created_at", "state", "-state")]
     tagged = [names(tags=tags) for tags in (["raw"], ["raw", "small"], ["nope"], "big", "")]
     return orders, tagged, names(per_page=1), [one.name for one in api.artifact_versions("dataset", "team/art/data")]  # fmt: skip
 
