@@ -179,6 +179,8 @@ def map_artifact(node: Mapping[str, Any]) -> dict[str, Any]:
     by_run = creator.get("__typename") == "Run"
     kind = {"Run": "run", "User": "user"}.get(str(creator.get("__typename")))
     metadata = node.get("metadata")
+    if metadata is not None and not isinstance(metadata, str):  # a server whose scalar is JSON
+        metadata = dumps(metadata)
     return {
         "id": escape(node["id"]),
         "project_id": project_key(project) if project else None,

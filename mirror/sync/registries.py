@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from mirror import ingest, instants
 from mirror import ingest_artifacts as door
-from mirror.errors import GraphQLError, NotFound, RemoteError, TooLarge
+from mirror.errors import GraphQLError, MirrorError, NotFound, RemoteError, TooLarge
 from mirror.jsontext import dumps
 from mirror.remote.client import Client
 from mirror.remote.pages import PageSize, entity_projects, page_of
@@ -155,13 +155,19 @@ class Registries:
             try:
                 self._organization(organization["name"], owner)
             except RemoteError as error:
-                report = ProjectReport(path=f"{owner}/{door.REGISTRY_PREFIX}*", kind="registries")
-                report.failed_stages.append("registries")
-                report.warnings.append(
-                    f"registries of {organization['name']} were not read: {error}"
-                )
-                self.reports.append(report)
+                self._not_read(organization["name"], owner, str(error))
+            except MirrorError:
+                raise  # the store, the lease, or the end of the round
+            except Exception as error:  # noqa: BLE001 - the boundary: the projects are synced by now
+                text = f"internal error: {type(error).__name__}: {error}"
+                self._not_read(organization["name"], owner, text)
         return self.reports
+
+    def _not_read(self, organization: str, owner: str, why: str) -> None:
+        report = ProjectReport(path=f"{owner}/{door.REGISTRY_PREFIX}*", kind="registries")
+        report.failed_stages.append("registries")
+        report.warnings.append(f"registries of {organization} were not read: {why}")
+        self.reports.append(report)
 
     def _note(self, organizations: Sequence[Mapping[str, Any]]) -> None:
         """Write the organizations where they are not as held."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from filled import EMPTY, HARD, KEY, MANY, QUEUES, filled
+from new_stores import new_store
 
 from mirror.config import Config, resolve
 from mirror.sandbox import Server, World
-from mirror.store.store import Store
 from mirror.sync import sync
 
 PATHS = [HARD, MANY, EMPTY, QUEUES]
@@ -75,7 +75,7 @@ def synced(
 
         def url_of(engine: str) -> str:
             if engine not in made:
-                made[engine] = _new_store(engine, tmp_path_factory, request, stack)
+                made[engine] = new_store(engine, tmp_path_factory, request, stack)
                 config = resolve(
                     store=made[engine], base_url=judged_server.url, api_key=KEY, environ={}, cwd="/"
                 )
@@ -84,22 +84,6 @@ def synced(
             return made[engine]
 
         yield url_of
-
-
-def _new_store(
-    engine: str,
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-    stack: ExitStack,
-) -> str:
-    if engine == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('synced') / 'mirror.db'}"
-        Store.open(url, create=True, upgrade=True).close()
-        return url
-    server = request.getfixturevalue("postgres_server")
-    template = request.getfixturevalue("postgres_template")
-    new_database = request.getfixturevalue("new_database")
-    return stack.enter_context(new_database(server, template=template))
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

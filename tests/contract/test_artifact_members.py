@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from compare import outcome, same
-from conftest import _new_store
 from filled import KEY
+from new_stores import new_store
 from shelved import SCRIPTS, shelved
 
 import mirror
@@ -78,7 +78,7 @@ def shelf_settings(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Config]:
     with ExitStack() as stack:
-        url = _new_store(request.param, tmp_path_factory, request, stack)
+        url = new_store(request.param, tmp_path_factory, request, stack)
         yield resolve(store=url, base_url=shelf_server.url, api_key=KEY, environ={}, cwd="/")
 
 
@@ -130,7 +130,7 @@ def synced_shelf(
 ) -> Iterator[Any]:
     engine = "sqlite" if shelf_settings.store.startswith("sqlite") else "postgresql"
     with ExitStack() as stack:
-        url = _new_store(engine, tmp_path_factory, request, stack)
+        url = new_store(engine, tmp_path_factory, request, stack)
         told = tmp_path_factory.mktemp("told") / "mirror.toml"
         told.write_text('[projects."team/art"]\ndepth = "manifests"\n')
         config = resolve(
