@@ -10,7 +10,6 @@ light walk of its collection and a second look at the version itself.
 from __future__ import annotations
 
 import fnmatch
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from mirror import ingest, instants
 from mirror import ingest_artifacts as door
+from mirror import instants
 from mirror.errors import GraphQLError, NotFound, ServerFailed, StuckCursor, TooLarge
 from mirror.jsontext import dumps, escape, unescape
 from mirror.remote.client import Client
@@ -28,14 +27,11 @@ from mirror.remote.pages import Page, PageSize, page_of
 from mirror.store import tables
 from mirror.store.store import Row, Store
 from mirror.sync import state
-from mirror.sync.listing import Answer, Project
+from mirror.sync.pulse import ALIASES_A_PAGE, COLLECTIONS_A_PAGE, STAGE, edited_since, since_us
 from mirror.sync.report import Event, ProjectReport
 
-__all__ = ["STAGE", "Ahead", "ArtifactSync", "Beside", "Choice", "Place", "pulse"]
+__all__ = ["ArtifactSync", "Choice", "Place"]
 
-STAGE = "artifacts"
-COLLECTIONS_A_PAGE = 100
-ALIASES_A_PAGE = 500
 LIGHT_PAGE = 1000
 IDS_A_REQUEST = 50
 RUNS_A_REQUEST = 100
@@ -77,89 +73,6 @@ class Place:
     def path(self) -> str:
         """`entity/name`."""
         return f"{self.entity}/{self.name}"
-
-
-@dataclass(slots=True)
-class Beside:
-    """The registries' pulse, to be sent with that of a project: taken by the first that sends one."""
-
-    variables: Mapping[str, Any]
-    since_us: int | None
-    answer: Mapping[str, Any] | None = None
-    """the entity with its registries, once somebody has asked"""
-    _free: threading.Lock = field(default_factory=threading.Lock)
-
-    def claim(self) -> bool:
-        """Whether the caller is the first."""
-        return self._free.acquire(blocking=False)
-
-
-@dataclass(slots=True)
-class Ahead:
-    """A project's pulse, asked together with who the project is: a round's first question of it.
-
-    Only where its artifacts were read before, since the question says since when.
-    """
-
-    client: Client
-    store: Store
-    lag_s: float
-    beside: Beside | None = None
-    pulse: Mapping[str, Any] | None = None
-    project_id: str = ""
-
-    def ask(self, project: Project, filters: Mapping[str, Any]) -> Answer | None:
-        """Return the project and its count of runs; None where that must be asked by itself."""
-        self.project_id = _held_as(self.store, project)
-        before = state.load(self.store, self.project_id, STAGE) if self.project_id else {}
-        if not before.get("walk_complete_at") or before["details"].get("edits_refused"):
-            return None
-        since_us = _since_us(before, self.lag_s)
-        variables = {
-            "entity": project.entity, "project": project.name, "runs": dumps(dict(filters)),
-            "after": None, "first": COLLECTIONS_A_PAGE, "aliases": ALIASES_A_PAGE, "edited": True,
-        }  # fmt: skip
-        try:
-            data = ask_pulse(self.client, variables, since_us, self.beside)
-        except (GraphQLError, TooLarge, NotFound):
-            return None  # each by itself, then: what is wrong with which is said there
-        node = data.get("project")
-        if node is None or ingest.project_key(node) != self.project_id:
-            return None
-        self.pulse = node
-        return Answer(info=node, counts={"total": int(node.get("total") or 0)})
-
-
-def _held_as(store: Store, project: Project) -> str:
-    """The key of the project that is held under a path; "" where there is none."""
-    c = tables.projects.c
-    row = store.one(
-        sa.select(c.project_id)
-        .where(
-            c.entity == escape(project.entity),
-            c.name == escape(project.name),
-            c.deleted_at.is_(None),
-        )
-        .order_by(c.created_at_us.desc())
-    )
-    return str(row["project_id"]) if row else ""
-
-
-def ask_pulse(
-    client: Client, variables: Mapping[str, Any], since_us: int, beside: Beside | None
-) -> dict[str, Any]:
-    """Ask for a project's collections, and for the registries where nobody has."""
-    if beside is None or not beside.claim():
-        return client.execute(
-            "MirrorArtifactPulse", **{**variables, "since": edited_since(since_us)}
-        )
-    oldest_us = since_us if beside.since_us is None else min(since_us, beside.since_us)
-    data = client.execute(
-        "MirrorArtifactPulses",
-        **{**variables, **beside.variables, "since": edited_since(oldest_us)},
-    )
-    beside.answer = data.get("entity")
-    return data
 
 
 @dataclass(slots=True)
@@ -222,7 +135,7 @@ class ArtifactSync:
 
     def since(self) -> str:
         """The filter for versions edited since the last round, with its overlap."""
-        return edited_since(_since_us(self.state, self.lag_s))
+        return edited_since(since_us(self.state, self.lag_s))
 
     def looks_for_edits(self) -> bool:
         """Whether to ask for versions by `updatedAt`: not at first, nor where the server refused."""
@@ -866,25 +779,6 @@ class ArtifactSync:
 
     def _at(self) -> str:
         return self.mark or instants.now()
-
-
-def _since_us(before: Mapping[str, Any], lag_s: float) -> int:
-    mark_us = instants.to_us(before["mark"]) or 0
-    return max(0, mark_us - int(lag_s * 1_000_000))
-
-
-def edited_since(since_us: int) -> str:
-    """The filter for what was edited since a time."""
-    return dumps({"updatedAt": {"$gte": instants.from_us(since_us)}})
-
-
-def pulse(client: Client, entity: str, project: str) -> Sequence[Mapping[str, Any]]:
-    """The first page of a project's collections, with the number of their memberships."""
-    data = client.execute(
-        "MirrorArtifactPulse", entity=entity, project=project, first=COLLECTIONS_A_PAGE,
-        after=None, aliases=1, since="{}", edited=False,
-    )  # fmt: skip
-    return page_of((data.get("project") or {}).get("artifactCollections")).nodes
 
 
 def _following(page: Page, used: set[str | None], what: str) -> str:

@@ -23,8 +23,9 @@ from mirror.remote.pages import Page
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.artifacts import STAGE, ArtifactSync, Choice, Place
+from mirror.sync.artifacts import ArtifactSync, Choice, Place
 from mirror.sync.listing import Project, windows
+from mirror.sync.pulse import STAGE
 from mirror.sync.report import ProjectReport
 from mirror.sync.round import connect, open_store, targets_of, viewer
 from mirror.sync.task import LIGHT_PAGE, differs

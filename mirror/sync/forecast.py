@@ -20,9 +20,10 @@ from mirror.remote.operations import Count, Runs
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.artifacts import Choice, pulse
+from mirror.sync.artifacts import Choice
 from mirror.sync.engine import SMALL_PROJECT
 from mirror.sync.listing import Project
+from mirror.sync.pulse import pulse
 from mirror.sync.round import check_asked, connect, targets_of, viewer
 from mirror.sync.task import LIGHT_PAGE
 from mirror.sync.walk import all_of

@@ -21,18 +21,10 @@ from mirror.remote.pages import PageSize, entity_projects, page_of
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.artifacts import (
-    ALIASES_A_PAGE,
-    COLLECTIONS_A_PAGE,
-    STAGE,
-    ArtifactSync,
-    Beside,
-    Choice,
-    Place,
-    edited_since,
-)
+from mirror.sync.artifacts import ArtifactSync, Choice, Place
 from mirror.sync.engine import ProjectSync
 from mirror.sync.manifests import read_manifest, unread
+from mirror.sync.pulse import ALIASES_A_PAGE, COLLECTIONS_A_PAGE, STAGE, Beside, edited_since
 from mirror.sync.report import Event, ProjectReport
 
 __all__ = ["Registries", "read_artifacts"]
@@ -140,8 +132,7 @@ class Registries:
         """What a project's pulse may ask along, where the key has one organization and no more."""
         owners = [(each.get("orgEntity") or {}).get("name") for each in organizations if each]
         if len(owners) == 1 and owners[0]:
-            variables = {"owner": owners[0], "registries": REGISTRIES_A_PAGE, **_asked()}
-            self.beside = Beside(variables, self._since_us(owners[0]))
+            self.beside = Beside(_asked(owners[0]), self._since_us(owners[0]))
         return self.beside
 
     def run(self, organizations: Sequence[Mapping[str, Any]]) -> list[ProjectReport]:
@@ -221,8 +212,8 @@ class Registries:
         edited = True
         while True:
             variables = {
-                "entity": owner, "first": REGISTRIES_A_PAGE, "after": after,
-                "since": edited_since(self._since_us(owner) or 0), "edited": edited, **_asked(),
+                "page": after, "first": REGISTRIES_A_PAGE, "edited": edited,
+                "since": edited_since(self._since_us(owner) or 0), **_asked(owner),
             }  # fmt: skip
             try:
                 data = self._along(after) or self.client.execute("MirrorRegistryPulse", **variables)
@@ -313,8 +304,10 @@ class Registries:
         return self.mark or instants.now()
 
 
-def _asked() -> dict[str, Any]:
+def _asked(owner: str) -> dict[str, Any]:
     return {
+        "owner": owner,
+        "registries": REGISTRIES_A_PAGE,
         "filters": dumps({"name": {"$regex": f"^{door.REGISTRY_PREFIX}"}}),
         "collections": COLLECTIONS_A_PAGE,
         "aliases": ALIASES_A_PAGE,

@@ -25,9 +25,9 @@ from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
 from mirror.store.store import Store
 from mirror.sync import collector, kinds, lease, registries, state
-from mirror.sync.artifacts import Ahead, Beside
 from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
+from mirror.sync.pulse import Ahead, Beside
 from mirror.sync.report import Event, ProjectReport, SyncReport
 from mirror.sync.task import Settings, Stopped
 

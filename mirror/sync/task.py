@@ -30,7 +30,7 @@ from mirror.sync.report import Event, ProjectReport
 from mirror.sync.walk import Window, all_of
 
 if TYPE_CHECKING:
-    from mirror.sync.artifacts import Ahead
+    from mirror.sync.pulse import Ahead
 
 __all__ = [
     "LIGHT_PAGE",

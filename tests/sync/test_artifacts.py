@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -15,10 +16,14 @@ from artifact_worlds import PATH, fill, held, holders, wanted
 from worlds import KEY
 
 from mirror.config import ProjectSettings, resolve
+from mirror.ingest_artifacts import map_artifact
+from mirror.jsontext import unpack
+from mirror.remote import client as client_module
 from mirror.sandbox import World, generate_artifacts
 from mirror.status import status
 from mirror.store import tables
 from mirror.sync import sync, verify
+from mirror.sync.registries import Registries
 
 
 @pytest.fixture
@@ -192,6 +197,46 @@ def test_a_server_that_knows_no_artifacts_is_told_and_fails_nothing(filled, mirr
     report = mirror()
     assert (report.exit_code, report.counts["new"]) == (0, 2)
     assert "has no artifacts to read" in str(report.projects[0].warnings)
+
+
+def test_artifacts_that_fail_for_ever_keep_no_runs_from_coming(filled, mirror, monkeypatch):
+    monkeypatch.setattr(client_module, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(client_module, "BACKOFF_MAX_S", 0.01)
+    assert mirror().exit_code == 0
+    filled.fail("MirrorArtifactPulse", status=502)
+    filled.add_run(PATH, name="later")
+    report = mirror()
+    assert (report.exit_code, report.failures, report.counts["new"]) == (3, {}, 1)
+    assert report.projects[0].failed_stages == ["artifacts"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept", "read"),
+    [
+        ('{"lr": 1e-3}', '{"lr": 1e-3}', {"lr": 0.001}),
+        ({"lr": 0.1, "n": [1, None]}, '{"lr":0.1,"n":[1,null]}', {"lr": 0.1, "n": [1, None]}),
+        (None, None, {}),
+    ],
+)
+def test_metadata_is_kept_as_sent_be_it_text_or_json(sent, kept, read):
+    row = map_artifact({"id": "QQ==", "metadata": sent})
+    assert json.loads(row["metadata"]) == read
+    assert (unpack(row["metadata_text"]) if kept else row["metadata_text"]) == kept
+
+
+def test_a_fault_of_ours_in_registries_is_told_and_keeps_what_was_synced(
+    filled, mirror, store, monkeypatch
+):
+    def broken(*_args):
+        raise AttributeError("no such thing")
+
+    # No input is known that breaks it: the boundary is for the bug that nobody has met yet.
+    monkeypatch.setattr(Registries, "_organization", broken)
+    filled.add_organization("acme", teams=["team"], members=["alice"])
+    report = mirror()
+    assert (report.exit_code, report.failures, report.counts["new"]) == (3, {}, 2)
+    assert "internal error: AttributeError: no such thing" in str(report.projects[-1].warnings)
+    assert held(store) == wanted(filled)
 
 
 def test_a_server_that_forgets_artifacts_it_had_fails_the_round(filled, mirror):
