@@ -373,7 +373,8 @@ class BlobStore:
         left = sum(stat.st_size for _path, stat in files)
         removed = removed_bytes = 0
         for path, stat in files:
-            if limit is None or left <= limit:
+            # of nothing at all, an empty file is left neither, whatever its turn
+            if limit is None or (left <= limit and limit > 0):
                 break
             with contextlib.suppress(FileNotFoundError):  # another process evicts, too
                 path.unlink()

@@ -217,7 +217,12 @@ def test_gc_leaves_so_much_and_takes_the_oldest(blobs: BlobStore) -> None:
     assert (swept.removed, swept.removed_bytes, swept.left) == (1, len(B), 2)
     assert not blobs.has(md5(B))
     assert blobs.gc().removed == 0  # no quota: nothing to do
-    assert blobs.gc(0).left_bytes == 0
+
+
+def test_gc_to_nothing_takes_an_empty_file_too_whatever_its_turn(blobs: BlobStore) -> None:
+    for body in (A, b""):
+        blobs.put(md5(body), [body])
+    assert blobs.gc(0).left == 0
     assert blobs.size().files == 0
 
 
