@@ -679,14 +679,19 @@ def bars(figures: dict[str, Any], compiled: dict[str, float]) -> list[tuple[str,
     return found
 
 
+QUESTIONS = ("count", "page", "ids", "sorted", "export")
+
+
+def show_line(figures: dict[str, Any], label: str) -> None:
+    means = (mean_of(figures, label, question) for question in QUESTIONS)
+    cells = "".join(f"{'-' if math.isnan(ms) else f'{ms:.2f}':>10}" for ms in means)
+    print(f"{label:24}{cells}", flush=True)  # a million runs take an hour: what is known is shown
+
+
 def show(figures: dict[str, Any], promised: list[tuple[str, float, float]]) -> None:
-    questions = ("count", "page", "ids", "sorted", "export")
-    print(f"\n{'geomean, ms':24}" + "".join(f"{question:>10}" for question in questions))
+    print(f"\n{'geomean, ms':24}" + "".join(f"{question:>10}" for question in QUESTIONS))
     for label in figures:
-        means = (mean_of(figures, label, question) for question in questions)
-        print(
-            f"{label:24}" + "".join(f"{'-' if math.isnan(ms) else f'{ms:.2f}':>10}" for ms in means)
-        )
+        show_line(figures, label)
     print(f"\n{'promised':56}{'bar':>8}{'measured':>10}")
     for sentence, bar, ratio in promised:
         print(f"{sentence:56}{bar:>7.0f}×{ratio:>9.1f}×")
@@ -717,6 +722,7 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             continue
         print(f"{name}: loaded in {time.perf_counter() - started:.0f} s", flush=True)
         figures[name] = measure(engines[name])
+        show_line(figures, name)
     stores = {"sqlite": f"sqlite:///{folder / 'mirror.db'}", "postgresql": given.postgres}
     for label, url in stores.items():
         if url is None:
@@ -725,9 +731,11 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         engines[label] = Mirror(url, given.runs)
         print(f"{label}: loaded in {time.perf_counter() - started:.0f} s", flush=True)
         figures[label] = measure(engines[label])
+        show_line(figures, label)
         if label == "postgresql":
             engines["jsonb"] = Jsonb(engines[label].store)
             figures["jsonb"] = measure(engines["jsonb"])
+            show_line(figures, "jsonb")
         started = time.perf_counter()
         engines[label].index()
         print(
@@ -735,6 +743,7 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             flush=True,
         )
         figures[f"{label} indexed"] = measure(engines[label])
+        show_line(figures, f"{label} indexed")
     compiled = parse_and_compile()
     promised = bars(figures, compiled)
     differing = agree(engines)
