@@ -12,8 +12,6 @@ answered to a write. A node is a full node; light listings are compared, never i
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +23,7 @@ import sqlalchemy as sa
 
 from mirror import instants
 from mirror.catalogue import MAX_PATHS, Trie
+from mirror.global_ids import decode_global_id
 from mirror.jsontext import VERBATIM, dumps, escape, loads, pack, read_document, unpack
 from mirror.store import tables
 from mirror.store.store import Row, Transaction
@@ -33,7 +32,6 @@ __all__ = [
     "DOCUMENT_FIELDS",
     "GENERATION",
     "Ingested",
-    "decode_global_id",
     "ingest_entity",
     "ingest_objects",
     "ingest_projects",
@@ -64,15 +62,6 @@ def _new_tries() -> Tries:
 
 
 # ------------------------------------------------------------------ identifiers
-
-
-def decode_global_id(value: str) -> list[str]:
-    """Return the parts of a base64 global id (`Run:v1:abc:proj:ent`); [] when it does not decode."""
-    try:
-        text = base64.b64decode(value + "=" * (-len(value) % 4), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return []
-    return text.split(":")
 
 
 def project_key(node: Mapping[str, Any]) -> str:

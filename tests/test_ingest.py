@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from mirror import ingest as ingest_module
+from mirror.global_ids import decode_global_id
 from mirror.ingest import (
-    decode_global_id,
     ingest_entity,
     ingest_projects,
     ingest_runs,

@@ -20,7 +20,7 @@ from mirror.store.json import POSTGRES, SQLITE, as_sql
 from mirror.store.sql import Column, Condition, Sql, both, listing, render, sql
 
 if TYPE_CHECKING:
-    from mirror.store.store import Store
+    from mirror.store.reader import Readable
 
 __all__ = ["HOME", "KINDS", "VERSION", "Kind", "chosen", "search"]
 
@@ -117,7 +117,7 @@ _ALIASES: Final = {
 
 
 def search(
-    store: Store,
+    store: Readable,
     name: str,
     where: Sql,
     filters: str | None = None,
@@ -143,7 +143,7 @@ def search(
     return _rows(store, sql(text + ties, **parts))
 
 
-def chosen(store: Store, name: str, filters: str | None) -> Condition:
+def chosen(store: Readable, name: str, filters: str | None) -> Condition:
     """Return the condition of a filter, for a statement over the tables of its kind."""
     kind = KINDS[name]
     return _filter(_compiler(store, kind, filters, sql("TRUE")), kind, filters)
@@ -158,7 +158,7 @@ def _filter(compiler: Compiler, kind: Kind, filters: str | None) -> Condition:
     return True if tree is None else compiler.filter(tree)
 
 
-def _compiler(store: Store, kind: Kind, filters: str | None, where: Sql) -> Compiler:
+def _compiler(store: Readable, kind: Kind, filters: str | None, where: Sql) -> Compiler:
     columns = dict(kind.columns)
     if "alias" in columns:
         columns["alias"] = sql(
@@ -170,11 +170,12 @@ def _compiler(store: Store, kind: Kind, filters: str | None, where: Sql) -> Comp
     return Compiler(engine, source, matching=matching)
 
 
-def _rows(store: Store, statement: Sql) -> Sequence[Any]:
+def _rows(store: Readable, statement: Sql) -> Sequence[Any]:
     text, values = render(statement, store.backend)
     with store.read() as connection:
         cursor = connection.exec_driver_sql(text, values)
-        return cursor.all()
+        found: Sequence[Any] = cursor.all()
+    return found
 
 
 def _literal(tree: Any) -> Any:
@@ -214,7 +215,7 @@ def _patterns(node: Node | None) -> list[Match]:
 
 
 def _matching(
-    store: Store, kind: Kind, compiler: Compiler, tree: Node | None, where: Sql
+    store: Readable, kind: Kind, compiler: Compiler, tree: Node | None, where: Sql
 ) -> dict[Match, Sequence[str]]:
     """Run patterns over the distinct strings of their fields, where SQL has no RE2."""
     if compiler.engine.has_regex:

@@ -89,7 +89,7 @@ def _version(
 
 def _number(identifier: str) -> int:
     """The number in a global id, by which servers list what is newest first."""
-    from mirror.ingest import decode_global_id
+    from mirror.global_ids import decode_global_id
 
     parts = decode_global_id(unescape(identifier))
     return int(parts[-1]) if parts and parts[-1].isdecimal() else 0
@@ -220,7 +220,7 @@ class ArtifactTables:
         condition = both([*where, sql("c.deleted_at IS NULL")])
         if isinstance(condition, bool):
             return []
-        rows = search(self.source.store, "collections", condition, filters, order)
+        rows = search(self.source.held.reader, "collections", condition, filters, order)
         if order is None:  # as servers list them: project by project, in the place each had there
             at = {place: index for index, place in enumerate(places)}
             rows = sorted(rows, key=lambda row: (at[row[3]], row[4] or 0, _number(row[2])))
@@ -282,7 +282,7 @@ class ArtifactTables:
         condition = both([where, sql("m.deleted_at IS NULL"), sql("c.deleted_at IS NULL")])
         if isinstance(condition, bool):
             return []
-        rows = search(self.source.store, "versions", condition, filters, order)
+        rows = search(self.source.held.reader, "versions", condition, filters, order)
         return [self._member(row) for row in rows]
 
     def _member(self, row: Sequence[Any]) -> dict[str, Any]:
@@ -490,7 +490,7 @@ class ArtifactTables:
             ]
         )
         assert not isinstance(condition, bool)
-        return list(search(self.source.store, "registries", condition, filters, order))
+        return list(search(self.source.held.reader, "registries", condition, filters, order))
 
     def _registry(self, row: Sequence[Any]) -> dict[str, Any]:
         node, project, organization, types, _ = row
@@ -521,7 +521,7 @@ class ArtifactTables:
             ]
         )
         assert not isinstance(condition, bool)
-        rows = search(self.source.store, "registries", condition)
+        rows = search(self.source.held.reader, "registries", condition)
         return self._registry(rows[0]) if rows else None
 
     def registry_collections(
@@ -552,7 +552,7 @@ class ArtifactTables:
             [
                 either([sql("c.project_id = {p}", p=bind(row[4])) for row in rows]),
                 sql("c.kind = 'portfolio'"),
-                chosen(self.source.store, "collections", collections),
+                chosen(self.source.held.reader, "collections", collections),
             ]
         )
         found = [] if where is False else self._members(where, versions, order)

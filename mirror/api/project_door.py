@@ -174,7 +174,7 @@ class ProjectDoor(Door):
 
 def _number(identifier: str | None) -> int:
     """The number in a global id; 0 where there is none."""
-    from mirror.ingest import decode_global_id
+    from mirror.global_ids import decode_global_id
 
     parts = decode_global_id(identifier or "")
     return int(parts[-1]) if parts and parts[-1].isdecimal() else 0

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 def only(one: Registry | ArtifactCollection) -> dict[str, Any]:
     """Return the filter that finds the registry of an object alone."""
-    from mirror.ingest import decode_global_id
+    from mirror.global_ids import decode_global_id
 
     if isinstance(one, ArtifactCollection):
         identifier, name = one.project_internal_id, one.project

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -184,6 +186,27 @@ def test_objects_pickle_and_go_on_reading(synced_shelf: Any) -> None:
         assert repr(again).partition(" at ")[0] == repr(made).partition(" at ")[0]
     again = pickle.loads(pickle.dumps(synced_shelf.artifact("team/art/data:v0")))
     assert list(again.manifest.entries) == ["a.txt", "deep/er/b.txt"]
+
+
+def test_reading_artifacts_offline_loads_sqlalchemy_for_postgresql_only(
+    synced_shelf: Any, tmp_path: Path
+) -> None:
+    url = synced_shelf._service_api.config.store
+    program = f"""
+import sys, mirror
+api = mirror.Api({{"entity": "team"}}, store={url!r}, mode="offline")
+artifact = api.artifact("team/art/data:v0")
+print(artifact.name, list(artifact.manifest.entries), [run.id for run in artifact.used_by()])
+print([one.name for one in api.artifacts("dataset", "team/art/data")])
+print([one.name for one in api.registries("acme").collections({{"tag": "x"}})])
+print("sqlalchemy" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={"HOME": str(tmp_path), "PATH": ""},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[0].startswith("data:v0 ['a.txt'")
+    assert done.stdout.splitlines()[-1] == str(not url.startswith("sqlite"))
 
 
 def test_a_server_that_is_down_is_answered_for_by_the_tables(
