@@ -128,8 +128,9 @@ def search(
     Raises QueryError for a filter or order that is wrong.
     """
     kind = KINDS[name]
-    compiler = _compiler(store, kind, filters, where)
-    condition = both([where, _filter(compiler, kind, filters)])
+    tree = _tree(kind, filters)
+    compiler = _compiler(store, kind, tree, where)
+    condition = both([where, True if tree is None else compiler.filter(tree)])
     text = f"SELECT {kind.selected} FROM {kind.origin} WHERE {{condition}} ORDER BY "  # noqa: S608
     parts: dict[str, Any] = {"condition": as_sql(condition)}
     ties = kind.ties
@@ -146,19 +147,15 @@ def search(
 def chosen(store: Readable, name: str, filters: str | None) -> Condition:
     """Return the condition of a filter, for a statement over the tables of its kind."""
     kind = KINDS[name]
-    return _filter(_compiler(store, kind, filters, sql("TRUE")), kind, filters)
+    tree = _tree(kind, filters)
+    return True if tree is None else _compiler(store, kind, tree, sql("TRUE")).filter(tree)
 
 
 def _tree(kind: Kind, filters: str | None) -> Node | None:
     return parse_filters(_literal(loads(filters)), kind.table) if filters else None
 
 
-def _filter(compiler: Compiler, kind: Kind, filters: str | None) -> Condition:
-    tree = _tree(kind, filters)
-    return True if tree is None else compiler.filter(tree)
-
-
-def _compiler(store: Readable, kind: Kind, filters: str | None, where: Sql) -> Compiler:
+def _compiler(store: Readable, kind: Kind, tree: Node | None, where: Sql) -> Compiler:
     columns = dict(kind.columns)
     if "alias" in columns:
         columns["alias"] = sql(
@@ -166,7 +163,7 @@ def _compiler(store: Readable, kind: Kind, filters: str | None, where: Sql) -> C
         )
     engine = SQLITE if store.backend == "sqlite" else POSTGRES
     source = Source(columns, "")
-    matching = _matching(store, kind, Compiler(engine, source), _tree(kind, filters), where)
+    matching = _matching(store, kind, Compiler(engine, source), tree, where)
     return Compiler(engine, source, matching=matching)
 
 

@@ -162,7 +162,7 @@ class _SqliteValue:
             " json_each(CASE {t} WHEN 'array' THEN {x} ELSE '[]' END) AS e WHERE {c})",
             c=as_sql(held),
         )
-        return both([self.is_list(), _holds_some(self.value, among), some])
+        return both([_holds_some(self.value, among), self.is_list(), some])  # cheapest first
 
     def sort_columns(self, *, descending: bool) -> list[SortColumn]:
         if not self.types & ~(Type.NUMBER | Type.NULL):
@@ -420,6 +420,8 @@ class Sqlite:
     reads_keys = True  # the key is taken from the index, the document is not read
 
     def at(self, document: Any, path: tuple[str, ...], types: Type) -> _SqliteValue:
+        if not path:  # the text is the value: nothing to extract
+            return _SqliteValue(sql("json_type({d})", d=document), sql("{d}", d=document), types)
         if _NOT_IN_A_PATH.search("".join(path)):
             parent = sql("json_type({d})", d=document), sql("{d}", d=document)
             start = _SqliteValue(*parent, Type.OBJECT)
