@@ -251,7 +251,7 @@ def ingest_uses(tx: Transaction, nodes: Iterable[Mapping[str, Any]], *, synced_a
         creator = node.get("createdBy") or {}
         if creator.get("__typename") == "Run":
             runs.append(creator)
-            _add_use(rows, node["id"], creator, "logged", 0)
+            _add_use(rows, node["id"], creator, "logged", None)
         if node.get("usedBy") is None:
             continue
         for position, run in enumerate(nodes_of(node["usedBy"])):
@@ -282,7 +282,7 @@ def _add_use(
     artifact_id: str,
     run: Mapping[str, Any],
     direction: str,
-    position: int,
+    position: int | None,
 ) -> None:
     key = (escape(artifact_id), escape(_project_of(run)), escape(run["name"]), direction)
     names = ("artifact_id", "project_id", "run", "direction")
@@ -301,24 +301,41 @@ def _know_projects(tx: Transaction, runs: Iterable[Mapping[str, Any]], synced_at
         _keep_alias(tx, alias | {"last_seen_at": synced_at})
 
 
+def _unlist(tx: Transaction, project_id: str, direction: str, runs: Sequence[str]) -> None:
+    """Note of all that runs used or logged that their own lists do not have it."""
+    u = tables.artifact_uses.c
+    for some in _chunks(runs):
+        theirs = (u.project_id == project_id) & u.run.in_(some) & (u.direction == direction)
+        tx.execute(sa.update(tables.artifact_uses).where(theirs).values(run_position=-1))
+
+
 def ingest_run_lineage(
     tx: Transaction, project_id: str, runs: Iterable[Mapping[str, Any]], *, synced_at: str
 ) -> set[str]:
-    """Write what runs used (with `usedAs`) and logged; return the ids of versions that are not held."""
+    """Write what runs used (with `usedAs`) and logged, in the order of their own lists, given whole.
+
+    Returns the ids of versions that are not held.
+    """
     used, logged, ids = [], [], set()
+    listed: dict[str, list[str]] = {"used": [], "logged": []}
     for run in runs:
-        place = {"project_id": project_id, "run": escape(run["name"])}
+        name = escape(run["name"])
+        place = {"project_id": project_id, "run": name, "deleted_at": None}
         for position, edge in enumerate((run.get("inputArtifacts") or {}).get("edges") or ()):
             if not edge or not edge.get("node"):
                 continue
             ids.add(edge["node"]["id"])
             names = [escape(name) for name in edge.get("usedAs") or ()]
             row = {"artifact_id": edge["node"]["id"], "direction": "used", "used_as": dumps(names)}
-            used.append(place | row | {"position": position, "deleted_at": None})
-        for node in nodes_of(run.get("outputArtifacts")):
+            used.append(place | row | {"run_position": position})
+        for position, node in enumerate(nodes_of(run.get("outputArtifacts"))):
             ids.add(node["id"])
-            row = {"artifact_id": node["id"], "direction": "logged", "deleted_at": None}
-            logged.append(place | row)
+            row = {"artifact_id": node["id"], "direction": "logged"}
+            logged.append(place | row | {"run_position": position})
+        listed["used"] += [name] * (run.get("inputArtifacts") is not None)
+        listed["logged"] += [name] * (run.get("outputArtifacts") is not None)
+    for direction, names in listed.items():
+        _unlist(tx, project_id, direction, names)
     for rows in (used, logged):
         tx.upsert_all(tables.artifact_uses, [row | _stamp(tx, synced_at) for row in rows])
     held: set[str] = set()

@@ -28,7 +28,7 @@ _USED_BY: Final = (
     "SELECT u.project_id, u.run FROM artifact_uses AS u WHERE u.artifact_id = ?"
     " AND u.direction = 'used' AND u.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM runs AS r"
     " WHERE r.project_id = u.project_id AND r.name = u.run AND r.deleted_at IS NOT NULL)"
-    " ORDER BY u.position, u.run"
+    " ORDER BY u.position IS NULL, u.position, u.seq, u.run"
 )
 _PROJECT_OF_RUN: Final = "SELECT entity, name FROM projects WHERE project_id = ?"
 
@@ -87,6 +87,7 @@ def _version(
     return {**node, "metadata": unpack(metadata), "artifactSequence": {**sequence, "project": home}}
 
 
+@functools.lru_cache(maxsize=4096)
 def _number(identifier: str) -> int:
     """The number in a global id, by which servers list what is newest first."""
     from mirror.global_ids import decode_global_id
@@ -365,7 +366,8 @@ class ArtifactTables:
             " ON m.artifact_id = v.id AND m.collection_id || '' = v.collection_id"
             " AND m.deleted_at IS NULL"
             " WHERE u.project_id = ? AND u.run = ? AND u.direction = ? AND u.deleted_at IS NULL"
-            " ORDER BY u.position, v.created_at_us, v.version_index",
+            " AND (u.run_position IS NULL OR u.run_position >= 0)"
+            " ORDER BY u.run_position IS NULL, u.run_position, v.created_at_us, v.version_index",
             place,
             escape(run),
             direction,

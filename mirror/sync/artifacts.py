@@ -713,20 +713,28 @@ class ArtifactSync:
                 if page.has_next:
                     edges[name] += (run.get(name) or {}).get("edges") or ()
                     pages[name] = page_of(run.get(name))
-        return {**node, **{name: {"edges": rows} for name, rows in edges.items()}}
+        told = {name: {"edges": rows} for name, rows in edges.items() if node.get(name) is not None}
+        return {**node, **told}
 
     def _runs_to_ask(self, known: int | None) -> tuple[list[str], int]:
         """Names of the runs whose lineage is to be read, and up to which `seq` that reads them."""
         r, u = tables.runs.c, tables.artifact_uses.c
         now = self._sequence()
         here = (r.project_id == self.place.project_id) & (r.live == 1)
+        theirs = (u.project_id == self.place.project_id) & u.deleted_at.is_(None)
         unnamed = self.store.rows(
-            sa.select(u.run).distinct().where(
-                u.project_id == self.place.project_id, u.direction == "used",
-                u.used_as.is_(None), u.deleted_at.is_(None),
-            ).limit(RUNS_A_ROUND)
+            sa.select(u.run).distinct()
+            .where(theirs, u.direction == "used", u.used_as.is_(None)).limit(RUNS_A_ROUND)
         )  # fmt: skip
-        names = {unescape(row["run"]): None for row in unnamed}
+        unordered = self.store.rows(  # in which order a run lists several is known to it only
+            sa.select(u.run)
+            .join(tables.runs, here & (r.name == u.run))
+            .where(theirs)
+            .group_by(u.run, u.direction)
+            .having(sa.func.count() > 1, sa.func.count(u.run_position) < sa.func.count())
+            .limit(RUNS_A_ROUND)
+        )
+        names = {unescape(row["run"]): None for row in (*unnamed, *unordered)}
         if known is None:  # the versions themselves have told who made and who used them
             return list(names), now
         moved = self.store.rows(
