@@ -21,6 +21,7 @@ from mirror.api.kept import KEEP, Kept
 from mirror.api.notices import warn
 from mirror.api.paginator import SizedPaginator
 from mirror.api.raising import adapt, normalized
+from mirror.api.summary import HTTPSummary
 from mirror.errors import CommError, RunNotFoundError
 from mirror.jsontext import load_packed, read_json
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from mirror.api.listings import Listing
     from mirror.api.rows import Row
     from mirror.api.source import Source
-    from mirror.api.summary import HTTPSummary
     from mirror.api.sweeps import Sweep
     from mirror.api.users import User
 
@@ -567,8 +567,6 @@ class Run(Attrs):
     def summary(self) -> HTTPSummary:
         """The summary as a dict-like object; nested objects come as SummarySubDict."""
         if self._summary is None:
-            from mirror.api.summary import HTTPSummary
-
             self._summary = HTTPSummary(self, self._service_api, summary=self.summary_metrics)
         return self._summary
 
