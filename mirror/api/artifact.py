@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mirror.api.artifacts import ArtifactCollection, ArtifactFiles
     from mirror.api.runs import Run
     from mirror.api.source import Source
+    from mirror.blobs import Entry
 
 __all__ = ["Artifact", "ArtifactDigestAlgorithm", "ArtifactNotLoggedError"]
 
@@ -516,11 +517,9 @@ class Artifact:
         """
         self._logged("download")
         folder = str(root or self._default_root())
-        prefix = None if path_prefix is None else os.fspath(path_prefix)
-        entries = self.manifest.entries.values()
-        chosen = [one for one in entries if prefix is None or one.path.startswith(prefix)]
+        prefix = "" if path_prefix is None else os.fspath(path_prefix)
         self._place(
-            chosen,
+            self.manifest.blobs(prefix),
             folder,
             skip_cache=bool(skip_cache),
             allow_missing_references=allow_missing_references,
@@ -529,7 +528,7 @@ class Artifact:
 
     def _place(
         self,
-        entries: Sequence[ArtifactManifestEntry],
+        entries: Sequence[Entry],
         root: str,
         *,
         skip_cache: bool = False,
@@ -537,7 +536,7 @@ class Artifact:
     ) -> None:
         self._service_api.download_artifact(
             str(self._node["id"]),
-            [entry.as_blob() for entry in entries],
+            entries,
             Path(root),
             skip_cache=skip_cache,
             allow_missing_references=allow_missing_references,

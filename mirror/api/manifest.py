@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mirror.api.notices import warn
+from mirror.jsontext import loads
 
 if TYPE_CHECKING:
     from mirror.api.artifact import Artifact
@@ -37,10 +39,18 @@ class LogicalPath(str):
         return LogicalPath(self.to_path().joinpath(*parts))
 
 
+_OTHER_SPELLING = re.compile(r"(?:\A|/)\.?(?:/|\Z)")
+"""A part that is empty or `.`: only then a path has another spelling, or none."""
+
+
 def logical(path: str | os.PathLike[str]) -> LogicalPath:
     """Return an artifact-relative path in its one spelling."""
-    text = os.fspath(path)
-    return LogicalPath(PurePosixPath(text)) if text else LogicalPath(text)
+    return LogicalPath(_spelled(os.fspath(path)))
+
+
+def _spelled(path: str) -> str:
+    # A PurePosixPath a file would take as long as to copy it.
+    return str(PurePosixPath(path)) if path and _OTHER_SPELLING.search(path) else path
 
 
 class ArtifactManifestEntry:
@@ -101,7 +111,7 @@ class ArtifactManifestEntry:
         """
         artifact = self.parent_artifact()
         folder = str(root or artifact._default_root())
-        artifact._place([self], folder, skip_cache=bool(skip_cache))
+        artifact._place([self.as_blob()], folder, skip_cache=bool(skip_cache))
         return os.path.join(folder, self.path)  # noqa: PTH118 - the text callers see
 
     def ref_target(self) -> str:
@@ -176,26 +186,58 @@ class ArtifactManifest:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = dict(document)
-        self.entries: dict[str, ArtifactManifestEntry] = {
-            str(logical(path)): ArtifactManifestEntry(
-                path,
-                item["digest"],
-                item.get("ref"),
-                item.get("birthArtifactID"),
-                item.get("size"),
-                item.get("extra"),
-            )
-            for path, item in document.get("contents", {}).items()
-        }
+        self._entries: dict[str, ArtifactManifestEntry] | None = None
 
     @classmethod
     def parsed(cls, text: bytes) -> ArtifactManifest:
         """Return the manifest of a stored text. Raises ValueError for a version that is not known."""
-        document = json.loads(text)
+        document = loads(text.decode("utf-8", "surrogatepass"))
         version = document.get("version")
         if version != 1:
             raise ValueError("Invalid manifest version.")
         return cls(document)
+
+    @property
+    def entries(self) -> dict[str, ArtifactManifestEntry]:
+        """Entries by path, made when they are first asked for; the caller's to change."""
+        if self._entries is None:
+            self._entries = {
+                str(logical(path)): ArtifactManifestEntry(
+                    path,
+                    item["digest"],
+                    item.get("ref"),
+                    item.get("birthArtifactID"),
+                    item.get("size"),
+                    item.get("extra"),
+                )
+                for path, item in self._document.get("contents", {}).items()
+            }
+        return self._entries
+
+    def blobs(self, prefix: str = "") -> list[Entry]:
+        """Return the entries whose path starts so, as the store of contents takes them."""
+        if self._entries is None:
+            found = self._read_blobs()
+        else:
+            found = {path: entry.as_blob() for path, entry in self._entries.items()}
+        return [entry for path, entry in found.items() if path.startswith(prefix)]
+
+    def _read_blobs(self) -> dict[str, Entry]:
+        """Entries as they are stored: a download needs none of what the public objects can."""
+        from mirror.blobs import Entry
+
+        found: dict[str, Entry] = {}
+        for path, item in self._document.get("contents", {}).items():
+            spelled, get = _spelled(path), item.get
+            found[spelled] = Entry(
+                spelled,
+                item["digest"],
+                get("size"),
+                get("ref"),
+                get("birthArtifactID"),
+                get("extra"),
+            )
+        return found
 
     @classmethod
     def version(cls) -> int:
@@ -209,7 +251,7 @@ class ArtifactManifest:
 
     def size(self) -> int:
         """Return the bytes of all entries."""
-        return sum(entry.size or 0 for entry in self.entries.values())
+        return sum(entry.size or 0 for entry in self.blobs())
 
     def get_entry_by_path(self, path: str) -> ArtifactManifestEntry | None:
         """Return the entry of a path, or None."""

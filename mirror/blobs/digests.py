@@ -64,7 +64,7 @@ def new_hash(algorithm: str = "md5") -> Hash:
 def raw_digest(digest: str) -> bytes:
     """Return the bytes of a base64 digest. Raises ContentError for a text that is none."""
     try:
-        raw = base64.b64decode(digest, validate=True)
+        raw = binascii.a2b_base64(digest, strict_mode=True)
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != DIGEST_BYTES:

@@ -19,11 +19,11 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from mirror.blobs.digests import digest_of, raw_digest, sealed
-from mirror.blobs.place import full_disk_told, new_file
+from mirror.blobs.place import SMALL_BYTES, Copies, disk_refusal, full_disk_told, new_file
 from mirror.blobs.store import BlobStore, Ended, Found, Part
 from mirror.blobs.targets import Target, Targets
 from mirror.errors import (
@@ -62,14 +62,13 @@ BACKOFF_S: Final = 0.25
 EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 """What object stores answer for an address whose time is over; the API answers 404 for a wrong one."""
 
-SMALL_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 1 << 20
 """Files up to this size are copied faster in a row than by threads."""
 
 Urls = Callable[[Sequence["Entry"]], Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file of an artifact's manifest. `digest` is base64; of a reference (`ref`) it is an ETag."""
 
     path: str
@@ -151,24 +150,17 @@ def download_entries(
         FileNotFoundError: a reference leads to nothing.
     """
     work = _Work(blobs, urls, client, on_progress, skip_cache, fallback)
-    found = work.sorted(entries, Path(root))
-    work.result.references = [] if references else [entry for entry, _ in found.references]
-    work.place_all(found.here, threads)
-    if found.missing:
-        work.fetch_all(found.missing, threads)
+    files, elsewhere = work.named(entries, Path(root))
+    work.result.references = [] if references else [entry for entry, _ in elsewhere]
+    missing = work.put_what_is_here(files, threads)
+    if missing:
+        work.fetch_all(missing, threads)
     if references:
-        work.fetch_references(found.references, allow_missing_references)
+        work.fetch_references(elsewhere, allow_missing_references)
     return work.result
 
 
 Wanted = tuple[Entry, str]
-
-
-@dataclass(slots=True)
-class _Sorted:
-    here: list[tuple[Entry, str, Found]] = field(default_factory=list)
-    missing: list[Wanted] = field(default_factory=list)
-    references: list[Wanted] = field(default_factory=list)
 
 
 class _Work:
@@ -216,26 +208,28 @@ class _Work:
 
     # -------------------------------------------------------------- what is here
 
-    def sorted(self, entries: Iterable[Entry], root: Path) -> _Sorted:
-        """Judge all names, then say what is here. Files that are in place are done."""
+    def named(self, entries: Iterable[Entry], root: Path) -> tuple[list[Wanted], list[Wanted]]:
+        """Judge all names; return the files that are to be made, and the references.
+
+        Files that are in place are done.
+        """
+        files: list[Wanted] = []
+        references: list[Wanted] = []
         with full_disk_told(str(root)):
-            wanted = list(self._named(entries, Targets(root)))
-        found = _Sorted()
-        find = None if self._skip_cache else self.blobs.find
+            wanted = list(self._with_targets(entries, Targets(root)))
         for entry, (target, is_free) in wanted:
             if entry.ref is not None:
-                found.references.append((entry, target))
+                references.append((entry, target))
             elif not is_free and _in_place(entry, target):
                 self.result.files += 1
-            elif find and (kept := find(entry.digest, entry.size, entry.algorithm)):
-                found.here.append((entry, target, kept))
             else:
-                found.missing.append((entry, target))
-        self._files_total = self.result.files + len(found.here) + len(found.missing)
-        self._bytes_total = sum(entry.size or 0 for entry in _once(found.missing))
-        return found
+                files.append((entry, target))
+        self._files_total = self.result.files + len(files)
+        return files, references
 
-    def _named(self, entries: Iterable[Entry], targets: Targets) -> Iterator[tuple[Entry, Target]]:
+    def _with_targets(
+        self, entries: Iterable[Entry], targets: Targets
+    ) -> Iterator[tuple[Entry, Target]]:
         for entry in entries:
             try:
                 yield entry, targets.take(entry.path)
@@ -243,14 +237,51 @@ class _Work:
                 reason = "a file has the name of a folder that it has to be in"
                 self.result.skipped.append(Skipped(entry, reason))
 
-    def place_all(self, wanted: Sequence[tuple[Entry, str, Found]], threads: int) -> None:
-        """Put files whose contents are in the store; what was evicted meanwhile is fetched."""
-        large = [each for each in wanted if (each[0].size or 0) > SMALL_BYTES]
-        for each in wanted:
-            if (each[0].size or 0) <= SMALL_BYTES:
-                self._hand_out(each)
-        if large:
-            self._in_threads(large, self._hand_out, threads)
+    def put_what_is_here(self, wanted: Sequence[Wanted], threads: int) -> Sequence[Wanted]:
+        """Put the files whose contents are in the store, and return the others."""
+        if self._skip_cache:
+            return self._to_fetch(wanted)
+        rest = wanted if self.blobs.link == "hardlink" else self._copy_small(wanted)
+        here: list[tuple[Entry, str, Found]] = []
+        missing: list[Wanted] = []
+        for entry, target in rest:
+            found = self.blobs.find(entry.digest, entry.size, entry.algorithm)
+            if found is None:
+                missing.append((entry, target))
+            elif (entry.size or 0) <= LARGE_BYTES:
+                self._hand_out((entry, target, found))
+            else:
+                here.append((entry, target, found))
+        self._to_fetch(missing)
+        if here:
+            self._in_threads(here, self._hand_out, threads)
+        return missing
+
+    def _to_fetch(self, missing: Sequence[Wanted]) -> Sequence[Wanted]:
+        self._bytes_total = sum(entry.size or 0 for entry in _once(missing))
+        return missing
+
+    def _copy_small(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Copy what is small and here, and return the rest; what is small costs its calls, not its bytes."""
+        rest: list[Wanted] = []
+        read = self.blobs.read_small
+        with Copies() as copies:
+            for entry, target in wanted:
+                found = None
+                if (entry.size or 0) < SMALL_BYTES:
+                    found = read(entry.digest, entry.size, entry.algorithm)
+                if found is None:
+                    rest.append((entry, target))
+                    continue
+                try:
+                    copies.put(found[0], target, found[1])
+                except IsADirectoryError:
+                    self._skip(entry)
+                except OSError as error:  # `full_disk_told` a file would cost a tenth of it
+                    raise disk_refusal(error, target) or error from error
+                else:
+                    self._done()
+        return rest
 
     def _hand_out(self, wanted: tuple[Entry, str, Found]) -> None:
         entry, target, found = wanted

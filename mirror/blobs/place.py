@@ -19,7 +19,15 @@ from pathlib import Path
 
 from mirror.errors import ContentError, NoRoom
 
-__all__ = ["copy_file", "full_disk_told", "link_over", "new_file"]
+__all__ = [
+    "SMALL_BYTES",
+    "Copies",
+    "copy_file",
+    "disk_refusal",
+    "full_disk_told",
+    "link_over",
+    "new_file",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_UNNAMED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
@@ -33,16 +41,24 @@ def full_disk_told(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (IsADirectoryError, NotADirectoryError, FileNotFoundError):
-        raise
     except OSError as error:
-        said = error.strerror or type(error).__name__
-        if error.errno in _FULL:
-            raise NoRoom(
-                f"{what}: {said}: free some space, take a folder on another disk, or run "
-                "`mirror blobs gc --to SIZE`"
-            ) from error
-        raise ContentError(f"{what}: the disk refused ({said})") from error
+        refusal = disk_refusal(error, what)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def disk_refusal(error: OSError, what: str) -> ContentError | None:
+    """Return what `full_disk_told` raises in place of an error; None where that passes."""
+    if isinstance(error, IsADirectoryError | NotADirectoryError | FileNotFoundError):
+        return None
+    said = error.strerror or type(error).__name__
+    if error.errno in _FULL:
+        return NoRoom(
+            f"{what}: {said}: free some space, take a folder on another disk, or run "
+            "`mirror blobs gc --to SIZE`"
+        )
+    return ContentError(f"{what}: the disk refused ({said})")
 
 
 @contextlib.contextmanager
@@ -129,6 +145,7 @@ def _rename(part: Path, target: Path) -> None:
 
 
 SMALL_BYTES = 1 << 16
+"""Files below this size are read whole, and written in as few calls as there are."""
 
 
 def copy_file(source: str, target: str, mtime_ns: int) -> None:
@@ -139,7 +156,9 @@ def copy_file(source: str, target: str, mtime_ns: int) -> None:
     reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         block = os.read(reader, SMALL_BYTES)
-        if len(block) < SMALL_BYTES and _copied(block, target, mtime_ns):
+        if len(block) < SMALL_BYTES:
+            with Copies() as copies:
+                copies.put(block, target, mtime_ns)
             return
         with new_file(Path(target)) as file:
             copy_bytes(reader, file)
@@ -148,19 +167,78 @@ def copy_file(source: str, target: str, mtime_ns: int) -> None:
         os.close(reader)
 
 
-def _copied(block: bytes, target: str, mtime_ns: int) -> bool:
-    """Write a small file in as few calls as there are; False where that cannot be done here."""
-    descriptor = _unnamed(target.rpartition("/")[0] or ".")
-    if descriptor is None:
-        return False
-    try:
-        if os.write(descriptor, block) != len(block):
-            return False
-        os.utime(descriptor, ns=(time.time_ns(), mtime_ns))
-        _name(descriptor, target)
-    finally:
-        os.close(descriptor)
-    return True
+class Copies:
+    """Small files that are made one after the other, each there whole or not at all.
+
+    The folder of the last one stays open: to look up its path would cost as much as a small write.
+    """
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._flag = getattr(os, "O_TMPFILE", 0) if _has_proc() else 0
+        self._at: str | None = None
+        self._folder = self._descriptors = -1
+
+    def __enter__(self) -> Copies:
+        """Return itself; the block closes what it opened."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close what is open."""
+        for descriptor in (self._folder, self._descriptors):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._folder = self._descriptors = -1
+
+    def put(self, block: bytes, target: str, mtime_ns: int) -> None:
+        """Make `target` with these bytes, in place of what was there. Raises OSError."""
+        folder, slash, name = target.rpartition("/")
+        file = self._unnamed((folder or "/") if slash else ".")
+        if file is None:
+            with _named(Path(target)) as beside:
+                _write(beside.fileno(), block, mtime_ns)
+            return
+        try:
+            _write(file, block, mtime_ns)
+            self._name(file, name, target)
+        finally:
+            os.close(file)
+
+    def _unnamed(self, folder: str) -> int | None:
+        if not self._flag:
+            return None
+        if folder != self._at:
+            self._enter(folder)
+        try:
+            flags = self._flag | os.O_RDWR | os.O_CLOEXEC
+            return os.open(".", flags, 0o666, dir_fd=self._folder)
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED:
+                raise
+            return None
+
+    def _enter(self, folder: str) -> None:
+        # O_PATH is what O_TMPFILE is: Linux's.
+        if self._descriptors < 0:
+            self._descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_CLOEXEC)
+        entered = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._folder >= 0:
+            os.close(self._folder)
+        self._folder, self._at = entered, folder
+
+    def _name(self, file: int, name: str, target: str) -> None:
+        places = {"src_dir_fd": self._descriptors, "dst_dir_fd": self._folder}
+        try:
+            os.link(str(file), name, **places, follow_symlinks=True)
+        except FileExistsError:
+            _name(file, target)
+
+
+def _write(file: int, block: bytes, mtime_ns: int) -> None:
+    written = os.write(file, block)
+    while written < len(block):  # a limit of the process, a disk that is nearly full
+        written += os.write(file, block[written:])
+    os.utime(file, ns=(time.time_ns(), mtime_ns))
 
 
 def copy_bytes(source: int, file: FileIO) -> None:

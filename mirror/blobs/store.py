@@ -33,7 +33,7 @@ from mirror.blobs.digests import (
     seal_ns,
     sealed,
 )
-from mirror.blobs.place import copy_file, full_disk_told, link_over
+from mirror.blobs.place import SMALL_BYTES, copy_file, full_disk_told, link_over
 from mirror.errors import ConfigError, ContentError, DigestMismatch, NoRoom
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ SLACK: Final = 0.95
 
 LOCK_EVERY_S: Final = 0.05
 
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -171,6 +172,39 @@ class BlobStore:
         with contextlib.suppress(OSError):  # a store of somebody else's
             os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
         return Found(path, stat.st_mtime_ns)
+
+    def read_small(
+        self, digest: str, size: int | None = None, algorithm: str = "md5"
+    ) -> tuple[bytes, int] | None:
+        """Return sound contents below SMALL_BYTES with the modification time that seals them.
+
+        They count as used now. None: not here, not small, or doubtful; `find` says which.
+        """
+        if algorithm not in ALGORITHMS:
+            new_hash(algorithm)  # says so
+        raw = raw_digest(digest)
+        name = raw.hex()
+        try:
+            file = os.open(f"{self._prefix}{algorithm}/{name[:2]}/{name[2:]}", _READ)
+        except OSError:
+            return None
+        try:
+            stat = os.fstat(file)
+            length = stat.st_size
+            if (
+                length >= SMALL_BYTES
+                or size not in (None, length)
+                or not sealed(stat.st_mtime_ns, raw)
+            ):
+                return None
+            block = os.read(file, SMALL_BYTES)
+            with contextlib.suppress(OSError):  # a store of somebody else's
+                os.utime(file, ns=(time.time_ns(), stat.st_mtime_ns))
+        except OSError:
+            return None
+        finally:
+            os.close(file)
+        return (block, stat.st_mtime_ns) if len(block) == length else None
 
     def _examine(self, path: Path, digest: str, algorithm: str) -> bool:
         """Read a doubtful file: seal it again, or remove it."""

@@ -41,8 +41,9 @@ def safe_target(
     return target
 
 
-_PLAIN = re.compile(r"(?!\.{1,2}(/|$))[\w.+=@,-]{1,60}(/(?!\.{1,2}(/|$))[\w.+=@,-]{1,60}){0,8}")
-"""Names that need no second look: short, relative, nothing that any system reads another way."""
+_PART = r"(?!\.\.?(?:/|\Z))[^\0/\\:\ud800-\udfff]{1,63}"
+_PLAIN = re.compile(rf"{_PART}(?:/{_PART}){{0,8}}")
+"""Names that need no second look: relative, short in UTF-8, one spelling, no drive and no backslash."""
 
 
 def _named(root: Path, entry_path: str, windows_names: bool) -> Path:

@@ -16,6 +16,7 @@ import xxhash
 from host import md5
 
 from mirror.blobs import BlobStore, digest_of
+from mirror.blobs.place import SMALL_BYTES
 from mirror.errors import ContentError, DigestMismatch, NoRoom
 
 A, B, C = b"first contents", b"the second", b"a third one"
@@ -95,6 +96,15 @@ def test_a_kind_of_digest_that_is_not_known_is_told(blobs: BlobStore) -> None:
         blobs.has(md5(A), algorithm="sha3")
 
 
+@pytest.fixture(params=["as on Linux", "as on a Mac"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This system, and one that has neither files without a name nor copies by the kernel."""
+    if request.param == "as on a Mac":
+        for name in ("O_TMPFILE", "O_PATH", "copy_file_range"):
+            monkeypatch.delattr(os, name, raising=False)
+
+
+@pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("link", ["copy", "hardlink"])
 @pytest.mark.parametrize("there", ["nothing", "a file", "a link", "a read-only file", "the same"])
 def test_a_file_is_placed_over_what_is_there(tmp_path: Path, link: str, there: str) -> None:
@@ -118,6 +128,7 @@ def test_a_file_is_placed_over_what_is_there(tmp_path: Path, link: str, there: s
     assert bool(target.stat().st_mode & 0o200) == (link == "copy")
 
 
+@pytest.mark.usefixtures("system")
 def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     for link in ("copy", "hardlink"):
         blobs = BlobStore(tmp_path / link, link=link)
@@ -126,6 +137,41 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
         with pytest.raises(IsADirectoryError):
             blobs.place(md5(A), tmp_path / "target")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "hardlink", "target"]
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize("size", [0, 1, SMALL_BYTES - 1, SMALL_BYTES, SMALL_BYTES + 1])
+def test_a_copy_of_any_size_is_whole_and_sealed(
+    blobs: BlobStore, tmp_path: Path, size: int
+) -> None:
+    body = os.urandom(size)
+    kept = blobs.put(md5(body), [body])
+    blobs.place(md5(body), tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == body
+    assert (tmp_path / "copy").stat().st_mtime_ns == kept.stat().st_mtime_ns
+    small = blobs.read_small(md5(body), size)
+    assert small == (None if size >= SMALL_BYTES else (body, kept.stat().st_mtime_ns))
+
+
+def test_small_contents_are_not_read_where_they_are_doubtful(blobs: BlobStore) -> None:
+    path = blobs.put(md5(A), [A])
+    assert blobs.read_small(md5(A), len(A) + 1) is None
+    assert blobs.read_small(md5(B)) is None
+    assert path.exists()
+    os.utime(path, ns=(1, 1))  # its seal is broken: `find` reads it through
+    assert blobs.read_small(md5(A)) is None
+    assert blobs.find(md5(A)) is not None
+    assert blobs.read_small(md5(A)) is not None
+
+
+def test_reading_small_contents_counts_as_use(blobs: BlobStore) -> None:
+    for body in (A, B):
+        blobs.put(md5(body), [body])
+    for path in everything(blobs.folder):
+        os.utime(path, ns=(1, path.stat().st_mtime_ns))
+    assert blobs.read_small(md5(A)) is not None
+    assert blobs.gc(len(A)).left == 1
+    assert blobs.has(md5(A))
 
 
 def test_an_edit_of_a_copy_leaves_the_store_alone(blobs: BlobStore, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ from mirror.errors import MirrorError, UnsafeName
         ("Ünï/日本.txt", ("Ünï", "日本.txt")),
         ("aux.py", ("aux.py",)),  # a device on Windows only, and the real client downloads it
         ("x" * 255, ("x" * 255,)),
+        ("x" * 64 + "/y", ("x" * 64, "y")),
+        ("日" * 63 + "/" + "𝄞" * 63, ("日" * 63, "𝄞" * 63)),
+        ("ab:c", ("ab:c",)),
+        ("a/" * 12 + "b", (*"a" * 12, "b")),
+        ("a/./b/.", ("a", "b")),
         ("a\udcff", ("a\udcff",)),  # a byte that is no UTF-8, as Python spells it
     ],
 )
@@ -33,6 +39,7 @@ def test_an_ordinary_name_is_a_file_below_the_folder(
     tmp_path: Path, name: str, parts: tuple[str, ...]
 ) -> None:
     assert safe_target(tmp_path, name) == tmp_path.joinpath(*parts)
+    assert Targets(tmp_path).take(name).path == str(tmp_path.joinpath(*parts))
 
 
 HOSTILE = [
@@ -65,11 +72,13 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("name", "problem"), HOSTILE, ids=[ascii(n)[:30] for n, _ in HOSTILE])
 def test_a_hostile_name_is_refused_in_one_sentence(tmp_path: Path, name: str, problem: str) -> None:
-    with pytest.raises(UnsafeName, match=problem) as raised:
-        safe_target(tmp_path, name)
-    assert isinstance(raised.value, MirrorError | ValueError)
-    assert len(str(raised.value)) < 300
-    assert raised.value.name == name
+    for judge in (partial(safe_target, tmp_path), Targets(tmp_path).take):
+        with pytest.raises(UnsafeName, match=problem) as raised:
+            judge(name)
+        assert isinstance(raised.value, MirrorError | ValueError)
+        assert len(str(raised.value)) < 300
+        assert raised.value.name == name
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize(
