@@ -520,7 +520,8 @@ class Api(ArtifactMembers, Refused):
 
         Raises:
             OfflineError: the mode is offline; nothing was sent.
-            UnsupportedError: `wandb` is not installed; nothing was sent.
+            UnsupportedError: `wandb` is not installed, or is a release whose own method fails, as
+                that of 0.31.0 does; nothing was sent.
         """
         if self._service_api.mode == "offline":
             self._service_api.refuse_write("sync_tensorboard")

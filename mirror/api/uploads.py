@@ -26,10 +26,24 @@ def sync_tensorboard(
 ) -> tuple[str, str, str]:
     """Upload TensorBoard event files; return (entity, project, run id) of what was written.
 
-    Raises UnsupportedError where wandb is not installed, and what wandb raises.
+    Raises UnsupportedError where wandb is not installed or is a release that cannot do it (0.31.0 lacks
+    the module that its own method imports), and what wandb raises.
     """
-    api = _wandb("sync_tensorboard").Api({"base_url": base_url}, api_key=api_key)
-    run = api.sync_tensorboard(root_dir, run_id=run_id, project=project, entity=entity)
+    wandb = _wandb("sync_tensorboard")
+    api = wandb.Api({"base_url": base_url}, api_key=api_key)
+    try:
+        run = api.sync_tensorboard(root_dir, run_id=run_id, project=project, entity=entity)
+    except ModuleNotFoundError as error:
+        if error.name != "wandb.sync":
+            raise
+        raise adapt(
+            UnsupportedError(
+                f"wandb {wandb.__version__} cannot upload {root_dir!r}: wandb.Api().sync_tensorboard"
+                " imports wandb.sync, which this release does not have; nothing was sent. Log the"
+                " events in a script of yours, run.log(wandb.tensorboard.tf_summary_to_dict(event)),"
+                " or let wandb.init(sync_tensorboard=True) follow the training itself"
+            )
+        ) from error
     return run.entity, run.project, run.id
 
 

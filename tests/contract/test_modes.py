@@ -9,7 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import get_context
@@ -130,6 +130,16 @@ except mirror.CommError as error:
         env={"HOME": str(tmp_path), "PATH": ""},
     )  # fmt: skip
     assert done.stdout.split() == ["RunNotFoundError", "False"]
+
+
+def test_a_release_of_wandb_that_lost_its_uploader_is_named(
+    real: Any, synced_config: Config, tmp_path: Path
+) -> None:
+    # The real package: 0.31.0 imports wandb.sync, which it does not have.
+    with pytest.raises(ModuleNotFoundError, match=r"wandb\.sync"):
+        real.sync_tensorboard(str(tmp_path), project="tb", entity="team")
+    with pytest.raises(mirror.UnsupportedError, match=r"wandb 0\.31\.0 cannot upload"):
+        mirror.Api(config=synced_config).sync_tensorboard(str(tmp_path), None, "tb", "team")
 
 
 # ---------------------------------------------------------------- offline
@@ -412,8 +422,9 @@ def test_objects_work_in_other_processes(method: str, synced_config: Config) -> 
     api = offline(synced_config)
     runs = list(api.runs(HARD))
     expected = [_loss(run) for run in runs]
-    with get_context(method).Pool(1) as pool:
-        assert pool.apply(_names, (api,)) == [run.id for run in runs]
+    # Not multiprocessing's own Pool, which waits for ever where a worker cannot read its task.
+    with ProcessPoolExecutor(1, mp_context=get_context(method)) as pool:
+        assert pool.submit(_names, api).result() == [run.id for run in runs]
         assert [repr(pair) for pair in pool.map(_loss, runs)] == [repr(pair) for pair in expected]
 
 
