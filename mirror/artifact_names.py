@@ -73,8 +73,12 @@ class Version:
     @property
     def aliases(self) -> list[str]:
         """Its aliases in this collection, without `v<N>`."""
-        held = self.membership["aliases"]
-        return [unescape(name) for name in (orjson.loads(held) if isinstance(held, str) else held)]
+        return [unescape(name) for name in _names(self.membership["aliases"])]
+
+
+def _names(held: Any) -> list[str]:
+    """A JSON column of names: text on SQLite, parsed already on PostgreSQL."""
+    return list(orjson.loads(held) if isinstance(held, str) else held)
 
 
 def parse(text: str, *, entity: str | None = None, project: str | None = None) -> ArtifactPath:
@@ -149,6 +153,10 @@ def member_of(store: Store, collection_id: str, alias: str) -> tuple[Row, Row] |
         h.collection_id == collection_id, h.alias == name, h.until_us.is_(None)
     )
     ways: list[Any] = [m.id.in_(holder)]
+    alone = store.rows(sa.select(m.id, m.aliases).where(here, m.alone == 1))
+    named = [row["id"] for row in alone if name in _names(row["aliases"])]
+    if named:  # the history leaves out what no sync has seen
+        ways.append(m.id.in_(named))
     if number := _VERSION.fullmatch(alias):
         ways.append(m.version_index == int(number[1]))
     ways.append((v.digest == name) | (m.commit_hash == name) | (v.commit_hash == name))

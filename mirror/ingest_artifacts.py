@@ -21,7 +21,15 @@ import orjson
 import sqlalchemy as sa
 
 from mirror import instants
-from mirror.ingest import _dumps_node, _keep_alias, _object, _stamp, _text, project_key
+from mirror.ingest import (
+    _dumps_node,
+    _keep_alias,
+    _object,
+    _stamp,
+    _text,
+    ingest_projects,
+    project_key,
+)
 from mirror.jsontext import dumps, escape, pack
 from mirror.store import tables
 from mirror.store.store import Row, Transaction
@@ -30,6 +38,7 @@ __all__ = [
     "REGISTRY_PREFIX",
     "Kept",
     "aliases_of",
+    "ingest_alone",
     "ingest_artifacts",
     "ingest_collections",
     "ingest_manifest",
@@ -233,7 +242,8 @@ def ingest_artifacts(
         row = map_artifact(node)
         if node.get("state") == "DELETED":
             row["deleted_at"] = synced_at
-        rows[node["id"]] = row | _stamp(tx, synced_at)
+        told = {"lineage_read_at": None if node.get("usedBy") is None else synced_at}
+        rows[node["id"]] = row | told | _stamp(tx, synced_at)
     tx.upsert_all(tables.artifacts, list(rows.values()))
     ingest_uses(tx, {node["id"]: node for node in nodes}.values(), synced_at=synced_at)
 
@@ -314,7 +324,7 @@ def ingest_run_lineage(
 ) -> set[str]:
     """Write what runs used (with `usedAs`) and logged, in the order of their own lists, given whole.
 
-    Returns the ids of versions that are not held.
+    Returns the ids of versions that are not held with their lineage.
     """
     used, logged, ids = [], [], set()
     listed: dict[str, list[str]] = {"used": [], "logged": []}
@@ -341,7 +351,8 @@ def ingest_run_lineage(
     held: set[str] = set()
     for some in _chunks(sorted(ids)):
         c = tables.artifacts.c
-        held |= {row["id"] for row in tx.rows(sa.select(c.id).where(c.id.in_(some)))}
+        known = sa.select(c.id).where(c.id.in_(some), c.lineage_read_at.is_not(None))
+        held |= {row["id"] for row in tx.rows(known)}
     return ids - held
 
 
@@ -354,16 +365,23 @@ def ingest_memberships(
     nodes: Sequence[Mapping[str, Any]],
     *,
     synced_at: str,
+    alone: bool = False,
 ) -> Kept:
-    """Write memberships of a collection with their versions, and note where its aliases moved."""
+    """Write memberships of a collection with their versions, and note where its aliases moved.
+
+    `alone` says that they were met by themselves: those that are new are marked so, for the next
+    sync to confirm, and no listing shows them. The history of the aliases of a collection that was
+    read whole leaves them out too: it tells what the sync saw.
+    """
     given = {node["id"]: node for node in nodes if node.get("artifact")}
     if not given:
         return Kept()
     m = tables.artifact_memberships.c
-    before: dict[str, Any] = {}
+    before: dict[str, Row] = {}
     for some in _chunks(sorted(given)):
-        found = tx.rows(sa.select(m.id, m.deleted_at).where(m.id.in_(some)))
-        before |= {row["id"]: row["deleted_at"] for row in found}
+        found = tx.rows(sa.select(m.id, m.deleted_at, m.alone).where(m.id.in_(some)))
+        before |= {row["id"]: row for row in found}
+    known = {key for key, row in before.items() if row["deleted_at"] is None and not row["alone"]}
     rows = [
         {
             "id": escape(node["id"]),
@@ -373,7 +391,10 @@ def ingest_memberships(
             "aliases": dumps([escape(name) for name in aliases_of(node.get("aliases") or ())]),
             "commit_hash": _text(node.get("commitHash")),
             **_times(node, "createdAt"),
-            "node": pack(_dumps_node({k: v for k, v in node.items() if k != "artifact"})),
+            "alone": 1 if alone and node["id"] not in known else None,
+            "node": pack(
+                _dumps_node({k: v for k, v in node.items() if k not in _BESIDE_A_MEMBERSHIP})
+            ),
             "deleted_at": None,
         }
         | _stamp(tx, synced_at)
@@ -381,17 +402,57 @@ def ingest_memberships(
     ]
     tx.upsert_all(tables.artifact_memberships, rows)
     ingest_artifacts(tx, [node["artifact"] for node in given.values()], synced_at=synced_at)
+    apart = alone and _is_walked(tx, collection_id)
+    noted = {row["id"] for row in rows if not (apart and row["alone"])}
     holders = {
         escape(name): (row["artifact_id"], row["id"])
         for row, node in zip(rows, given.values(), strict=True)
+        if row["id"] in noted
         for name in aliases_of(node.get("aliases") or ())
     }
-    _note_aliases(tx, collection_id, holders, {row["id"] for row in rows}, synced_at)
+    _note_aliases(tx, collection_id, holders, noted, synced_at, take=alone)
     return Kept(
         memberships=len(rows),
         new=len(given) - len(before),
-        revived=sum(gone is not None for gone in before.values()),
+        revived=sum(row["deleted_at"] is not None for row in before.values()),
     )
+
+
+_BESIDE_A_MEMBERSHIP = ("artifact", "artifactCollection")
+"""What of a membership's node has rows of its own."""
+
+
+def _is_walked(tx: Transaction, collection_id: str) -> bool:
+    c = tables.artifact_collections.c
+    whole = sa.select(c.id).where(c.id == escape(collection_id), c.walked_at.is_not(None))
+    return bool(tx.rows(whole))
+
+
+def ingest_alone(tx: Transaction, member: Mapping[str, Any], *, synced_at: str) -> None:
+    """Write a membership that was asked for by itself, with its version, collection and project.
+
+    Nothing becomes complete by it: a collection that is new counts as never read, and so the next
+    sync reads all of it. What is held of the collection and of the project stays as it is.
+    """
+    collection = member.get("artifactCollection") or {}
+    project = collection.get("project")
+    if not project or not member.get("artifact"):
+        return
+    p, c = tables.projects.c, tables.artifact_collections.c
+    key = project_key(project)
+    held = tx.rows(sa.select(p.deleted_at).where(p.project_id == key))
+    if not held or held[0]["deleted_at"] is not None:
+        ingest_projects(tx, [project], synced_at=synced_at)
+    if not held:  # what was kept of the project until now lies under its path
+        path = f"{project['entityName']}/{project['name']}"
+        kept = sa.update(tables.objects).where(tables.objects.c.scope == escape(path))
+        tx.execute(kept.values(scope=key))
+    this = c.id == escape(collection["id"])
+    if not tx.rows(sa.select(c.id).where(this, c.deleted_at.is_(None))):
+        node = {name: value for name, value in collection.items() if name != "project"}
+        ingest_collections(tx, [node], project_id=key, synced_at=synced_at)
+        tx.execute(sa.update(tables.artifact_collections).where(this).values(walked_at=None))
+    ingest_memberships(tx, collection["id"], [member], synced_at=synced_at, alone=True)
 
 
 def move_aliases(
@@ -440,8 +501,14 @@ def _note_aliases(
     holders: Mapping[str, tuple[str, str]],
     members: set[str],
     synced_at: str,
+    *,
+    take: bool = False,
 ) -> None:
-    """Bring the history up to date: `holders` is all that the `members` given have now."""
+    """Bring the history up to date: `holders` is all that the `members` given have now.
+
+    With `take`, an alias is also taken from the row of who had it. A walk of the whole collection
+    reads that row itself, and must not find it written meanwhile.
+    """
     c = tables.artifact_aliases.c
     at = instants.to_us(synced_at) or 0
     held = tx.rows(
@@ -462,6 +529,8 @@ def _note_aliases(
                 .where(this, c.since_us == row["since_us"])
                 .values(until_us=ended)
             )
+            if take and row["membership_id"] not in members:
+                _take_alias(tx, row["membership_id"], row["alias"])
     began = {row["alias"]: row["since_us"] for row in held}
     tx.upsert_all(
         tables.artifact_aliases,
@@ -478,6 +547,15 @@ def _note_aliases(
             if name not in standing
         ],
     )
+
+
+def _take_alias(tx: Transaction, membership_id: str, alias: str) -> None:
+    """Take an alias that has moved on from the row of who had it."""
+    m = tables.artifact_memberships.c
+    for row in tx.rows(sa.select(m.aliases).where(m.id == membership_id)):
+        left = [name for name in _names(row["aliases"]) if name != alias]
+        changed = sa.update(tables.artifact_memberships).where(m.id == membership_id)
+        tx.execute(changed.values(aliases=dumps(left), seq=tx.seq))
 
 
 def tombstone_memberships(tx: Transaction, ids: Sequence[str], *, at: str) -> int:

@@ -12,20 +12,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.api.artifact_tables import MISS, ArtifactTables
+from mirror.api.artifact_tables import MISS, ArtifactTables, shown_membership
 from mirror.api.content_door import ContentDoor
 from mirror.api.raising import edge
 from mirror.errors import GraphQLError, NotFound, NotMirrored, RemoteError
+from mirror.instants import to_us
 from mirror.jsontext import dumps
 
 if TYPE_CHECKING:
     from mirror.api.manifest import ArtifactManifest
-    from mirror.blobs import Downloaded, Entry
+    from mirror.blobs import Downloaded, Entry, Progress
 
 __all__ = ["WAYS", "ArtifactDoor"]
 
 WAYS: Final[dict[str, tuple[str, ...]]] = {
     "ApiMembershipByName": ("project", "artifactCollectionMembership"),
+    "ApiWholeMembership": ("project", "artifactCollectionMembership"),
     "ApiArtifactByName": ("project", "artifact"),
     "ApiArtifactById": ("artifact",),
     "ApiArtifactType": ("project", "artifactType"),
@@ -84,11 +86,14 @@ class ArtifactDoor(ContentDoor):
         found = ArtifactTables(self).answer(operation, asked)
         if found is None:  # offline: perhaps it came after the last sync, and was asked for then
             return self._newer(operation, asked)
+        if found is MISS and self.mode == "offline":
+            found = self._met(operation, asked)
         if found is not MISS:
             return found
         return self._asked(
             lambda: self._kept(operation, asked, fixed),
             lambda tables: tables.answer(operation, asked),
+            lambda: self._met(operation, asked),
         )
 
     @edge
@@ -115,7 +120,28 @@ class ArtifactDoor(ContentDoor):
             return None
         return held.node["answer"]
 
-    def _asked(self, ask: Callable[[], Any], from_tables: Callable[[ArtifactTables], Any]) -> Any:
+    def _met(self, operation: str, asked: Mapping[str, Any]) -> Any:
+        """What was read by itself, of a place that is not mirrored whole; MISS for nothing.
+
+        Also where the last answer to this very question is newer. Raises StaleError.
+        """
+        found, synced_at = ArtifactTables(self).met(operation, asked)
+        if found is MISS:
+            return MISS
+        kept = self.held.object("artifact_answer", "", dumps([operation, asked]))
+        if kept is not None and (to_us(kept.synced_at) or 0) > (to_us(synced_at) or 0):
+            return MISS
+        if self.mode == "offline":
+            what = _TOLD[operation].format_map(asked)
+            self._refuse_stale(synced_at, what, f"{asked['entity']}/{asked['project']}")
+        return found
+
+    def _asked(
+        self,
+        ask: Callable[[], Any],
+        from_tables: Callable[[ArtifactTables], Any],
+        met: Callable[[], Any] = lambda: MISS,
+    ) -> Any:
         """Ask; where the server is down and nothing was kept, answer from tables of any age."""
         try:
             return ask()
@@ -123,6 +149,8 @@ class ArtifactDoor(ContentDoor):
             if self.mode != "auto" or isinstance(error, GraphQLError | NotFound):
                 raise
             found = from_tables(ArtifactTables(self, any_age=True))
+            if found is MISS:
+                found = met()
             if found is MISS:
                 raise
             self._tell_stale(error)
@@ -147,6 +175,27 @@ class ArtifactDoor(ContentDoor):
         return answer["answer"]
 
     def _fetched(self, operation: str, asked: Mapping[str, Any]) -> Any:
+        if operation == "ApiMembershipByName" and self.config.read_through:
+            return self._fetched_membership(asked)
+        return self._fetched_as_is(operation, asked)
+
+    def _fetched_membership(self, asked: Mapping[str, Any]) -> Any:
+        """A membership by its name, written to the tables with all that belongs to it."""
+        try:
+            node = self._fetched_as_is("ApiWholeMembership", asked)
+        except GraphQLError as error:
+            if not error.is_validation:
+                raise
+            return self._fetched_as_is("ApiMembershipByName", asked)
+        if not node:
+            return None
+        from mirror.ingest_artifacts import ingest_alone
+
+        with self.store.begin() as tx:
+            ingest_alone(tx, node, synced_at=self.now())
+        return shown_membership(node)
+
+    def _fetched_as_is(self, operation: str, asked: Mapping[str, Any]) -> Any:
         node: Any = self.client.execute(operation, **asked)
         for name in WAYS[operation]:
             if not node:
@@ -203,13 +252,24 @@ class ArtifactDoor(ContentDoor):
 
     @edge
     def artifact_manifest(self, artifact_id: str) -> ArtifactManifest:
-        """Return the manifest of a version: from the tables, else the text that is kept."""
+        """Return the manifest of a version: from the tables, else the text that is kept, else fetched."""
         from mirror.api.manifest import ArtifactManifest
 
-        found = ArtifactTables(self).manifest(artifact_id)
+        tables = ArtifactTables(self)
+        found = tables.manifest(artifact_id)
         if found is not None:
             return ArtifactManifest(found)
-        return ArtifactManifest.parsed(self.manifest_text(artifact_id))
+        made = ArtifactManifest.parsed(self.manifest_text(artifact_id))
+        if (
+            self.mode != "offline"
+            and self.config.read_through
+            and tables.lacks_manifest(artifact_id)
+        ):
+            from mirror.ingest_artifacts import ingest_manifest
+
+            with self.store.begin() as tx:
+                ingest_manifest(tx, artifact_id, made.to_manifest_json(), synced_at=self.now())
+        return made
 
     def blob_place(self, kind: str, name: str) -> Path:
         """Return where something that has no digest of its own is kept beside the contents."""
@@ -225,6 +285,7 @@ class ArtifactDoor(ContentDoor):
         *,
         skip_cache: bool = False,
         allow_missing_references: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
     ) -> Downloaded:
         """Put entries of a version below a folder. Contents that are kept cost no request.
 
@@ -238,6 +299,8 @@ class ArtifactDoor(ContentDoor):
             root,
             urls=lambda wanted: self._addresses(artifact_id, wanted),
             client=lambda: self.client,
+            threads=self.config.contents.threads,
+            on_progress=on_progress,
             skip_cache=skip_cache and self.mode != "offline",
             allow_missing_references=allow_missing_references,
         )

@@ -18,7 +18,7 @@ from mirror.jsontext import escape, loads, unescape, unpack
 if TYPE_CHECKING:
     from mirror.api.artifact_door import ArtifactDoor
 
-__all__ = ["MISS", "ArtifactTables"]
+__all__ = ["MISS", "ArtifactTables", "shown_membership"]
 
 MISS: Final = object()
 _STAGE: Final = "artifacts"
@@ -99,9 +99,13 @@ def _number(identifier: str) -> int:
 class ArtifactTables:
     """The tables behind a source."""
 
-    def __init__(self, source: ArtifactDoor, *, any_age: bool = False) -> None:
+    def __init__(
+        self, source: ArtifactDoor, *, any_age: bool = False, unfinished: bool = False
+    ) -> None:
+        """`unfinished` also answers of places that were not read whole: what is there is there."""
         self.source = source
         self.any_age = any_age
+        self.unfinished = unfinished
 
     # -------------------------------------------------------------- what may be answered
 
@@ -114,6 +118,17 @@ class ArtifactTables:
         if found is None and (self.source.mode == "auto" or self._chosen(asked)):
             return MISS
         return found
+
+    def met(self, operation: str, asked: Mapping[str, Any]) -> tuple[Any, str | None]:
+        """Return one thing that was read by itself, or MISS; and when it was."""
+        table = _MET.get(operation)
+        if table is None:
+            return MISS, None
+        found = _ONE[operation](ArtifactTables(self.source, unfinished=True), **asked)
+        if found is None or found is MISS:
+            return MISS, None
+        rows = self._rows(f"SELECT synced_at FROM {table} WHERE id = ?", escape(found["id"]))  # noqa: S608 - our own
+        return found, rows[0][0]
 
     def page(self, operation: str, first: int, after: str | None, asked: Mapping[str, Any]) -> Any:
         """Return a page of a listing, or MISS. Cursors are places, as text."""
@@ -168,6 +183,8 @@ class ArtifactTables:
         found = self.source.find(entity, project)
         if found is None or found.deleted_at is not None:
             return None
+        if self.unfinished:
+            return found.project_id
         rows = self._rows(
             "SELECT walk_complete_at, synced_at FROM sync_state WHERE project_id = ? AND stage = ?",
             found.project_id,
@@ -208,9 +225,11 @@ class ArtifactTables:
         places: Sequence[str],
         filters: str | None = None,
         order: str | None = None,
+        *,
+        listed: bool = True,
         **exact: str,
     ) -> list[tuple[str, dict[str, Any]]]:
-        """Ids and nodes of collections of projects."""
+        """Ids and nodes of collections of projects; those that a sync `listed`, or all that are met."""
         from mirror.api.artifact_search import search
         from mirror.store.sql import bind, both, either, sql
 
@@ -218,6 +237,8 @@ class ArtifactTables:
         where += [
             sql(f"c.{name} = {{value}}", value=bind(escape(value))) for name, value in exact.items()
         ]
+        if listed and not self.source.partial:
+            where.append(sql("c.walked_at IS NOT NULL"))
         condition = both([*where, sql("c.deleted_at IS NULL")])
         if isinstance(condition, bool):
             return []
@@ -231,7 +252,7 @@ class ArtifactTables:
         place = self._place(entity, project)
         if place is None:
             return MISS
-        found = self._collections([place], type=type, name=name)
+        found = self._collections([place], listed=False, type=type, name=name)
         return found[0][1] if found else None
 
     def project_collections(
@@ -257,13 +278,12 @@ class ArtifactTables:
         rows = self._rows(
             "SELECT m.aliases, m.version_index FROM artifact_memberships AS m"
             " JOIN artifact_collections AS c ON c.id = m.collection_id"
-            " WHERE c.id = ? AND m.deleted_at IS NULL AND c.walked_at IS NOT NULL"
+            " WHERE c.id = ? AND m.deleted_at IS NULL AND m.alone IS NULL"
+            " AND c.walked_at IS NOT NULL"
             " ORDER BY m.version_index",
             escape(id),
         )
-        if not rows and not self._rows(
-            "SELECT 1 FROM artifact_collections WHERE id = ? AND walked_at IS NOT NULL", escape(id)
-        ):
+        if not rows and not self._is_walked(escape(id)):
             return MISS
         names = [name for aliases, index in rows for name in (*_list(aliases), f"v{index}")]
         return [{"node": {"alias": name}} for name in names]
@@ -275,12 +295,17 @@ class ArtifactTables:
         where: Any,
         filters: str | None = None,
         order: str | None = None,
+        *,
+        listed: bool = True,
     ) -> list[dict[str, Any]]:
-        """Membership nodes, whole."""
+        """Membership nodes, whole; those that a sync `listed`, or all that are met."""
         from mirror.api.artifact_search import search
         from mirror.store.sql import both, sql
 
-        condition = both([where, sql("m.deleted_at IS NULL"), sql("c.deleted_at IS NULL")])
+        wanted = [where, sql("m.deleted_at IS NULL"), sql("c.deleted_at IS NULL")]
+        if listed and not self.source.partial:
+            wanted += [sql("m.alone IS NULL"), sql("c.walked_at IS NOT NULL")]
+        condition = both(wanted)
         if isinstance(condition, bool):
             return []
         rows = search(self.source.held.reader, "versions", condition, filters, order)
@@ -321,13 +346,17 @@ class ArtifactTables:
         )
         number = int(index[1]) if index and len(index[1]) < 10 else None  # no column holds more
         numbered = [] if number is None else [sql("m.version_index = {i}", i=bind(number))]
-        found = self._members(both([here, either([holds, *numbered])]))
+        found = self._members(both([here, either([holds, *numbered])]), listed=False)
         if not found:
             hashed = [
                 sql("v.digest = {h}", h=bind(alias)),
                 sql("v.commit_hash = {h}", h=bind(alias)),
             ]
-            found = self._members(both([here, either(hashed)]))
+            found = self._members(both([here, either(hashed)]), listed=False)
+        if not found:  # the history of a collection's aliases leaves out what no sync has seen
+            alone = self._members(both([here, sql("m.alone = 1")]), listed=False)
+            named = {"alias": unescape(alias)}
+            found = [one for one in alone if named in one["aliases"]]
         return found[0] if found else None
 
     def versions(
@@ -344,14 +373,24 @@ class ArtifactTables:
             return MISS
         from mirror.store.sql import bind, sql
 
-        found = self._collections([place], type=type, name=name)
+        found = self._collections([place], listed=False, type=type, name=name)
         if not found:
             return None
+        if not self.source.partial and not self._is_walked(found[0][0]):
+            return MISS
         where = sql("m.collection_id = {c}", c=bind(found[0][0]))
         return [
             {"version": f"v{one['versionIndex']}", "node": _aliased(one)}
             for one in self._members(where, filters, order)
         ]
+
+    def _is_walked(self, collection_id: str) -> bool:
+        """Whether all versions of a collection were read, once."""
+        rows = self._rows(
+            "SELECT 1 FROM artifact_collections WHERE id = ? AND walked_at IS NOT NULL",
+            collection_id,
+        )
+        return bool(rows)
 
     def _of_run(self, entity: str, project: str, run: str, direction: str) -> Any:
         place = self._place(entity, project)
@@ -399,8 +438,21 @@ class ArtifactTables:
         return {"__typename": "Run", "name": unescape(run), "project": project}
 
     def _lineage_read(self, id: str) -> bool:
-        rows = self._rows("SELECT lineage_read_at FROM artifacts WHERE id = ?", escape(id))
-        return bool(rows) and (rows[0][0] is not None or self.source.mode == "offline")
+        """Whether it was read who uses a version, young enough; of one met by itself offline only."""
+        rows = self._rows(
+            "SELECT v.lineage_read_at, s.synced_at FROM artifacts AS v LEFT JOIN sync_state AS s"
+            " ON s.project_id = v.project_id AND s.stage = ? AND s.walk_complete_at IS NOT NULL"
+            " WHERE v.id = ? AND v.lineage_read_at IS NOT NULL",
+            _STAGE,
+            escape(id),
+        )
+        if not rows or self.any_age:
+            return bool(rows)
+        read_at, synced_at = rows[0]
+        if self.source.mode == "offline":
+            self.source._refuse_stale(synced_at or read_at, f"the users of artifact {id}", None)
+            return True
+        return synced_at is not None and not self.source._too_old(synced_at)
 
     def used_by(self, id: str) -> Any:
         if not self._lineage_read(id):
@@ -413,7 +465,8 @@ class ArtifactTables:
         rows = self._rows(
             "SELECT v.created_by_kind, v.created_by, v.created_by_project, r.deleted_at"
             " FROM artifacts AS v LEFT JOIN runs AS r"
-            " ON r.project_id = v.created_by_project AND r.name = v.created_by WHERE v.id = ?",
+            " ON r.project_id = v.created_by_project AND r.name = v.created_by"
+            " WHERE v.id = ? AND v.lineage_read_at IS NOT NULL",
             escape(id),
         )
         if not rows:
@@ -431,6 +484,13 @@ class ArtifactTables:
         found = self._members(sql("m.artifact_id = {id}", id=bind(escape(id))))
         found.sort(key=lambda one: _number(escape(one["id"])))
         return {"edges": [{"node": one} for one in found]} if found else MISS
+
+    def lacks_manifest(self, artifact_id: str) -> bool:
+        """Whether a version is held without the entries of its manifest."""
+        rows = self._rows(
+            "SELECT 1 FROM artifacts WHERE id = ? AND manifest_read_at IS NULL", escape(artifact_id)
+        )
+        return bool(rows)
 
     def manifest(self, artifact_id: str) -> dict[str, Any] | None:
         """Return the manifest of a version as a document; None: its entries were never read."""
@@ -600,6 +660,32 @@ class ArtifactTables:
         return unescape(rows[0][0]) if rows and rows[0][0] else None
 
 
+def shown_membership(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A membership as `ApiMembershipByName` answers it, of one with all that the tables hold."""
+    artifact, collection = node.get("artifact"), node.get("artifactCollection")
+    if artifact:
+        artifact = {name: value for name, value in artifact.items() if name not in _ONLY_KEPT}
+        sequence = artifact["artifactSequence"]
+        artifact["artifactSequence"] = {**sequence, "project": _owned(sequence.get("project"))}
+    if collection:
+        collection = {name: collection[name] for name in ("__typename", "id", "name")} | {
+            "project": _owned(collection.get("project"))
+        }
+    return {**node, "artifact": artifact, "artifactCollection": collection}
+
+
+_ONLY_KEPT: Final = (
+    "storageBytes", "createdBy", "usedBy", "usedCount", "currentManifest",
+)  # fmt: skip
+
+
+def _owned(project: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not project:
+        return None
+    names = ("id", "internalId", "name")
+    return {name: project.get(name) for name in names} | {"entity": {"name": project["entityName"]}}
+
+
 def _alias_nodes(names: Sequence[str], collection: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"alias": name, "artifactCollection": collection} for name in names]
 
@@ -621,6 +707,11 @@ _ONE: Final[dict[str, Any]] = {
     "ApiRegistryMembers": ArtifactTables.registry_members,
     "ApiEntityOrganizations": ArtifactTables.organizations,
 }
+_MET: Final = {
+    "ApiMembershipByName": "artifact_memberships",
+    "ApiCollectionByName": "artifact_collections",
+}
+"""Questions whose one thing may have been read by itself, and the table that says when."""
 _MANY: Final[dict[str, Any]] = {
     "ApiArtifactTypes": ArtifactTables.types,
     "ApiTypeCollections": ArtifactTables.type_collections,

@@ -55,6 +55,8 @@ class ProjectDoor(Door):
 
     def _incomplete(self, found: Project, what: str) -> NotMirrored:
         held, total = self.held.progress(found.project_id)
+        if not held and not total:  # met by one of its artifacts
+            return NotMirrored(what, path=found.path, synced_at=found.synced_at)
         so_far = f"{held:,} of {total:,} runs so far" if total else f"{held:,} runs so far"
         return NotMirrored(
             f"{what} (its first sync has not ended: {so_far})",

@@ -229,17 +229,22 @@ class ArtifactSync:
                 )  # fmt: skip
 
     def _held(self, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
-        """What is held of the listed collections, by id: the row, how many live members, aliases."""
+        """What is held of the listed collections, by id: the row, live members, aliases.
+
+        `alone` is how many of the members no sync has seen yet: they were read by themselves.
+        """
         ids = [node["id"] for node in nodes]
         c, m = tables.artifact_collections.c, tables.artifact_memberships.c
         a = tables.artifact_aliases.c
         rows = self.store.rows(sa.select(tables.artifact_collections).where(c.id.in_(ids)))
         live = self.store.rows(
-            sa.select(m.collection_id, sa.func.count().label("n"))
+            sa.select(
+                m.collection_id, sa.func.count().label("n"), sa.func.count(m.alone).label("alone")
+            )
             .where(m.collection_id.in_(ids), m.deleted_at.is_(None))
             .group_by(m.collection_id)
         )
-        counts = {row["collection_id"]: row["n"] for row in live}
+        counts = {row["collection_id"]: row for row in live}
         holders: dict[str, dict[str, str]] = {}
         standing = sa.select(a.collection_id, a.alias, a.artifact_id).where(
             a.collection_id.in_(ids), a.until_us.is_(None)
@@ -250,7 +255,8 @@ class ArtifactSync:
         return {
             row["id"]: {
                 **row,
-                "live": counts.get(row["id"], 0),
+                "live": counts[row["id"]]["n"] if row["id"] in counts else 0,
+                "alone": counts[row["id"]]["alone"] if row["id"] in counts else 0,
                 "holders": holders.get(row["id"], {}),
             }
             for row in rows
@@ -282,6 +288,8 @@ class ArtifactSync:
 
     def _stands(self, node: Mapping[str, Any], held: Row, total: int | None) -> bool:
         """Whether nothing says that versions came or went: their number, the newest, who has aliases."""
+        if held["alone"]:
+            return False
         newest = [each["id"] for each in door.nodes_of(node.get("newest"))]
         holders, whole = self._holders(node)
         m = tables.artifact_memberships.c
@@ -407,8 +415,8 @@ class ArtifactSync:
                 break
             used.add(after)
             after = _following(page, used, f"{self.place.path}/{node['name']}: its versions")
-        held = self._held([node]).get(node["id"]) or {"live": 0}
-        if resumed or (total is not None and total != held["live"]):
+        held = self._held([node]).get(node["id"]) or {"live": 0, "alone": 0}
+        if resumed or held["alone"] or (total is not None and total != held["live"]):
             self._light_walk(node)  # borders may have moved meanwhile
         with self._begin() as tx:
             self._walked(tx, node)
@@ -550,6 +558,7 @@ class ArtifactSync:
             v.description, v.ttl_seconds, used.label("used"),
         )  # fmt: skip
         query = sa.select(*columns).join(tables.artifacts, v.id == m.artifact_id)
+        query = query.where(m.alone.is_(None))
         return {
             row["id"]: row
             for some in _chunks(ids, 500)

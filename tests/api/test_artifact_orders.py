@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 import mirror
-from mirror.config import Config, resolve
-from mirror.sandbox import Server, World
+from mirror.config import Config
+from mirror.sandbox import World
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import sync
@@ -45,16 +44,10 @@ def world() -> World:
 
 
 @pytest.fixture
-def server(world: World) -> Iterator[Server]:
-    with Server(world) as running:
-        yield running
-
-
-@pytest.fixture
-def config(server: Server, store_url: str, store: Store, tmp_path: Path) -> Config:
-    found = resolve(store=store_url, base_url=server.url, api_key=KEY, environ={}, cwd=tmp_path)
-    assert sync([PATH], config=found).ok
-    return found
+def synced(config: Config) -> Config:
+    """Settings for a store that mirrors what the world holds at first."""
+    assert sync([PATH], config=config).ok
+    return config
 
 
 def shown(config: Config) -> dict[str, Any]:
@@ -109,29 +102,27 @@ EVENTS: dict[str, Callable[[World, Store], None]] = {
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_orders_are_the_servers_after(
-    event: str, world: World, config: Config, store: Store
+    event: str, world: World, synced: Config, store: Store
 ) -> None:
     assert wanted(world)["logged"] == ["c:v0", "a:v0", "b:v0"]
     world.advance(900)
     EVENTS[event](world, store)
-    assert sync([PATH], config=config).ok
-    assert shown(config) == wanted(world)
+    assert sync([PATH], config=synced).ok
+    assert shown(synced) == wanted(world)
 
 
-def test_what_a_run_no_longer_lists_is_not_listed(world: World, config: Config) -> None:
+def test_what_a_run_no_longer_lists_is_not_listed(world: World, synced: Config) -> None:
     world.advance(900)
     world.artifacts.outputs[world.run(PATH, "logs")].pop(1)
     world.edit(PATH, "logs", notes="anew")
-    assert sync([PATH], config=config).ok
-    assert shown(config)["logged"] == ["c:v0", "b:v0"]
+    assert sync([PATH], config=synced).ok
+    assert shown(synced)["logged"] == ["c:v0", "b:v0"]
 
 
-def test_an_order_that_is_known_is_not_asked_for_again(
-    world: World, server: Server, config: Config
-) -> None:
+def test_an_order_that_is_known_is_not_asked_for_again(world: World, synced: Config) -> None:
     world.advance(900)
-    assert sync([PATH], config=config).ok
+    assert sync([PATH], config=synced).ok
     before = world.requests.count("MirrorLineageOfRuns")
     world.advance(900)
-    assert sync([PATH], config=config).ok
+    assert sync([PATH], config=synced).ok
     assert world.requests.count("MirrorLineageOfRuns") == before
