@@ -72,18 +72,18 @@ def _between_tables(store: Store) -> list[str]:
         tables.sync_state.c,
     )
     counts = (
-        ("runs have no documents", _orphans(r.run_key, d.run_key), "mirror db rebuild"),
-        ("runs have no texts of the server", _orphans(r.run_key, t.run_key), "mirror sync --full"),
-        ("documents belong to no run", _orphans(d.run_key, r.run_key), "mirror db rebuild"),
+        ("runs without documents", _orphans(r.run_key, d.run_key), "mirror db rebuild"),
+        ("runs without the texts of the server", _orphans(r.run_key, t.run_key), "mirror sync --full"),
+        ("documents that belong to no run", _orphans(d.run_key, r.run_key), "mirror db rebuild"),
         (
-            "runs are marked differently in their documents",
+            "runs that are marked differently in their documents",
             sa.select(sa.func.count())
             .select_from(tables.runs.join(tables.run_documents, r.run_key == d.run_key))
             .where(r.live != d.live),
             "mirror db rebuild",
         ),
         (
-            "projects were written by another version of the mapping",
+            "projects that another version of the mapping wrote",
             sa.select(sa.func.count()).select_from(tables.sync_state).where(s.generation != GENERATION),
             "mirror db rebuild",
         ),
@@ -93,7 +93,7 @@ def _between_tables(store: Store) -> list[str]:
         for text, statement, remedy in counts:
             count = connection.execute(statement).scalar_one()
             if count:
-                found.append(f"{count:,} {text}: run `{remedy}`")
+                found.append(f"{text}: {count:,}; run `{remedy}`")
     return found
 
 

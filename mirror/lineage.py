@@ -6,17 +6,14 @@ Each is one recursive or plain select; nothing here asks the server. Used by `mi
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
-from mirror.artifact_names import Version
+from mirror.artifact_names import ArtifactPath, Version, find_collection, find_version
 from mirror.errors import NotMirrored
 from mirror.jsontext import escape, unescape, unpack
 from mirror.store import tables
@@ -27,12 +24,13 @@ __all__ = [
     "Collection",
     "Graph",
     "Holding",
+    "Member",
     "Node",
     "collections",
     "diff",
-    "digests_of",
     "holdings",
     "lineage",
+    "members",
     "unread_manifests",
 ]
 
@@ -128,6 +126,73 @@ def _aliases(store: Store, project_id: str) -> dict[str, dict[str, str]]:
 def _names(value: Any) -> list[str]:
     held = orjson.loads(value) if isinstance(value, str) else value or ()
     return [unescape(name) for name in held]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A version in a collection."""
+
+    artifact: str
+    """entity/project/collection:v<N>, in this collection"""
+    source: str | None
+    """the same in the sequence it was logged to, where that is another collection"""
+    version: str
+    aliases: list[str]
+    """in this collection, without v<N>"""
+    tags: list[str]
+    state: str | None
+    type: str | None
+    digest: str | None
+    size: int | None
+    """bytes"""
+    files: int | None
+    """entries of its manifest"""
+    description: str | None
+    created_at: str | None
+    linked_at: str | None
+    """when it came into this collection"""
+
+
+def members(store: Store, path: ArtifactPath) -> list[Member]:
+    """Return the versions of a collection, newest first, or the one that an alias names.
+
+    Raises NotMirrored, PathError.
+    """
+    collection, project = find_collection(store, path)
+    m, v = tables.artifact_memberships.c, tables.artifacts.c
+    query = (
+        sa.select(
+            v.id, v.collection_id, v.type, v.tags, v.state, v.digest, v.size, v.file_count,
+            v.description, v.created_at, m.version_index, m.aliases, m.created_at.label("linked_at"),
+        )
+        .join(tables.artifacts, v.id == m.artifact_id)
+        .where(m.collection_id == collection["id"], m.deleted_at.is_(None))
+        .order_by(m.version_index.desc())
+    )  # fmt: skip
+    if path.alias is not None:
+        query = query.where(m.id == find_version(store, path).membership["id"])
+    rows = store.rows(query)
+    linked = [row["id"] for row in rows if row["collection_id"] != collection["id"]]
+    sources = _artifact_nodes(store, linked)
+    place = f"{project.path}/{unescape(collection['name'])}"
+    return [
+        Member(
+            artifact=f"{place}:v{row['version_index']}",
+            source=sources[row["id"]].path if row["id"] in sources else None,
+            version=f"v{row['version_index']}",
+            aliases=_names(row["aliases"]),
+            tags=_names(row["tags"]),
+            state=row["state"],
+            type=row["type"] and unescape(row["type"]),
+            digest=row["digest"] and unescape(row["digest"]),
+            size=row["size"],
+            files=row["file_count"],
+            description=row["description"] and unescape(row["description"]),
+            created_at=row["created_at"],
+            linked_at=row["linked_at"],
+        )
+        for row in rows
+    ]
 
 
 # ------------------------------------------------------------------ lineage
@@ -384,13 +449,6 @@ class Holding:
     size: int | None
     state: str | None
     created_at: str | None
-
-
-def digests_of(path: Path) -> list[str]:
-    """Return what a manifest may call a file's contents: base64 of its MD5. Raises OSError."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-    return [b64encode(digest).decode()]
 
 
 def holdings(store: Store, digests: Iterable[str]) -> list[Holding]:

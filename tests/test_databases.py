@@ -30,9 +30,9 @@ def test_a_sound_store_has_nothing_to_say(filled: Store) -> None:
 @pytest.mark.parametrize(
     ("table", "text"),
     [
-        ("run_documents", "2 runs have no documents: run `mirror db rebuild`"),
-        ("run_texts", "2 runs have no texts of the server: run `mirror sync --full`"),
-        ("runs", "2 documents belong to no run: run `mirror db rebuild`"),
+        ("run_documents", "runs without documents: 2; run `mirror db rebuild`"),
+        ("run_texts", "runs without the texts of the server: 2; run `mirror sync --full`"),
+        ("runs", "documents that belong to no run: 2; run `mirror db rebuild`"),
     ],
 )
 def test_rows_that_miss_their_others_are_found(filled: Store, table: str, text: str) -> None:
@@ -45,7 +45,7 @@ def test_a_mark_that_differs_is_found(filled: Store) -> None:
     with filled.begin() as tx:
         tx.execute(sa.update(tables.run_documents).values(live=0))
     assert databases.check(filled) == [
-        "2 runs are marked differently in their documents: run `mirror db rebuild`"
+        "runs that are marked differently in their documents: 2; run `mirror db rebuild`"
     ]
 
 
@@ -54,7 +54,7 @@ def test_a_mapping_of_another_version_is_found(filled: Store) -> None:
         state = {"project_id": PROJECT, "stage": "runs", "generation": 0}
         tx.upsert_all(tables.sync_state, [state])
     (problem,) = databases.check(filled)
-    assert "1 projects were written by another version of the mapping" in problem
+    assert "projects that another version of the mapping wrote: 1" in problem
 
 
 def test_a_damaged_file_is_found(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from mirror.artifact_names import find_version, parse
@@ -16,6 +20,7 @@ from mirror.errors import NotMirrored, PathError
 from mirror.lineage import collections, diff, holdings, lineage, unread_manifests
 from mirror.projects import find
 from mirror.sandbox import Server, World
+from mirror.store import tables
 from mirror.sync import sync
 
 sys.path.insert(0, str(Path(__file__).parent / "sync"))
@@ -184,3 +189,71 @@ def test_the_commands_print_trees_tables_json_and_dot(mirrored, tmp_path):
     assert "is not in the mirror (last synced 20" in nothing.stderr
     said = run(mirrored, "diff", f"{PATH}/data:v0", f"{PATH}/data:v1", "--offline")
     assert "0 added, 0 removed, 1 changed" in said.output
+
+
+def test_a_collection_is_listed_with_its_versions_newest_first(mirrored):
+    listed = run(mirrored, "artifacts", f"{PATH}/data")
+    assert listed.exit_code == 0, listed.output
+    head, *lines = listed.stdout.splitlines()
+    assert head.split() == ["version", "aliases", "tags", "files", "size", "created"]
+    assert [line.split()[0] for line in lines] == ["v3", "v2", "v1", "v0"]
+    assert lines[0].split()[1] == "latest"
+    linked = run(mirrored, "artifacts", f"{PATH}/shelf")
+    assert linked.stdout.splitlines()[0].endswith("logged as")
+    assert linked.stdout.splitlines()[1].endswith(f"{PATH}/model:v0")
+    assert "latest→v3" in run(mirrored, "artifacts", PATH).stdout
+
+
+@pytest.mark.parametrize("alias", ["latest", "v3"])
+def test_one_version_of_a_collection_is_listed_by_an_alias(mirrored, alias):
+    (one,) = json.loads(run(mirrored, "artifacts", f"{PATH}/data:{alias}", "--json").stdout)
+    assert (one["artifact"], one["aliases"], one["source"]) == (f"{PATH}/data:v3", ["latest"], None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            ("artifacts", f"{PATH}/nothing"),
+            1,
+            "artifact collection 'team/vision/nothing' is not in",
+        ),
+        (("artifacts", f"{PATH}/data:v9"), 1, "artifact version 'team/vision/data:v9' is not in"),
+        (("artifacts", f"{PATH}/data", "--type", "x"), 2, "--type chooses collections"),
+        (("artifacts", f"{PATH}/data/more"), 2, "expected [entity/]project/collection[:alias]"),
+        (("which", ""), 2, "'' is neither a file nor a digest"),
+        (("which", "."), 2, "'.' is neither a file nor a digest"),
+        (("which", "0" * 32), 1, "no version that is mirrored is known to contain"),
+    ],
+)
+def test_what_cannot_be_answered_is_told(mirrored, arguments, code, said):
+    done = run(mirrored, *arguments)
+    assert done.exit_code == code
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+def test_which_takes_a_digest_in_hexadecimal_and_that_of_a_version(mirrored):
+    (entry,) = digests_at(mirrored, "d/b.txt")
+    digest = base64.b64decode(entry).hex()
+    for spelled in (digest, digest.upper()):
+        assert run(mirrored, "which", spelled).stdout.count("d/b.txt") == 4
+    whole = version(mirrored, "data:v2").artifact["digest"]
+    assert "(the whole)" in run(mirrored, "which", whole).stdout
+
+
+def digests_at(store, path: str) -> set[str]:
+    e = tables.artifact_entries.c
+    return {row["digest"] for row in store.rows(sa.select(e.digest).where(e.path == path))}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_a_tree_is_drawn_in_what_the_terminal_can_show(mirrored, encoding):
+    url = mirrored.engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "mirror", "lineage", f"{PATH}/model:best", "--store", url]
+    done = subprocess.run(
+        command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    first = "├─ made from" if encoding == "utf-8" else "|- made from"
+    assert done.stdout.decode(encoding).splitlines()[1] == first

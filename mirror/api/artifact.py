@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -19,15 +19,15 @@ from mirror.api.artifact_names import is_registry, is_version, read_metadata, re
 from mirror.api.manifest import ArtifactManifest, ArtifactManifestEntry, files_below, logical
 from mirror.api.notices import warn
 from mirror.api.raising import adapt
-from mirror.errors import UnsupportedError
+from mirror.errors import ContentError, UnsupportedError
 
 if TYPE_CHECKING:
     from mirror.api.artifacts import ArtifactCollection, ArtifactFiles
     from mirror.api.runs import Run
     from mirror.api.source import Source
-    from mirror.blobs import Entry
+    from mirror.blobs import Downloaded, Entry, Progress
 
-__all__ = ["Artifact", "ArtifactDigestAlgorithm", "ArtifactNotLoggedError"]
+__all__ = ["Artifact", "ArtifactDigestAlgorithm", "ArtifactNotLoggedError", "download_version"]
 
 
 class ArtifactDigestAlgorithm(str, enum.Enum):  # noqa: UP042 - as above
@@ -510,16 +510,18 @@ class Artifact:
             allow_missing_references: leave out references that cannot be fetched.
             skip_cache: neither use nor fill the store of contents.
             path_prefix: only entries whose path starts so.
-            multipart: not needed here.
+            multipart: without effect. Files come side by side, each as one stream that goes on where it
+                broke; a file of any size is never fetched in several parts at once.
 
         References are recorded in the manifest and not fetched. Raises NotMirrored offline for contents
-        that are not kept, UnsafeName, ContentError, RemoteError.
+        that are not kept, UnsafeName, ContentError (also where the folder has a folder in the place of a
+        file, or a file in that of a folder), RemoteError.
         """
         self._logged("download")
         folder = str(root or self._default_root())
         prefix = "" if path_prefix is None else os.fspath(path_prefix)
         self._place(
-            self.manifest.blobs(prefix),
+            self.manifest._blobs(prefix),
             folder,
             skip_cache=bool(skip_cache),
             allow_missing_references=allow_missing_references,
@@ -534,13 +536,17 @@ class Artifact:
         skip_cache: bool = False,
         allow_missing_references: bool = False,
     ) -> None:
-        self._service_api.download_artifact(
+        done = self._service_api.download_artifact(
             str(self._node["id"]),
             entries,
             Path(root),
             skip_cache=skip_cache,
             allow_missing_references=allow_missing_references,
         )
+        left_out = [each for each in done.skipped if each.entry.ref is None]
+        if left_out:
+            more = f" (and {len(left_out) - 1:,} more)" if len(left_out) > 1 else ""
+            raise ContentError(f"{left_out[0].entry.path!r} in {root}: {left_out[0].reason}{more}")
 
     def _default_root(self, include_version: bool = True) -> str:
         name = self.source_name if include_version else self.source_name.split(":")[0]
@@ -746,3 +752,19 @@ def of_membership(
     if not node:
         raise ValueError(f"Artifact '{entity}/{project}/{name}' not found in response")
     return Artifact._of(source, home["entity"]["name"], home["name"], name, node, member)
+
+
+def download_version(
+    artifact: Artifact,
+    root: Path,
+    *,
+    prefix: str = "",
+    on_progress: Callable[[Progress], object] | None = None,
+) -> Downloaded:
+    """Put the files of a version whose path starts so below a folder, and return what was done.
+
+    What `Artifact.download` refuses to go without is in `skipped` here. Raises MirrorError.
+    """
+    return artifact._service_api.download_artifact(
+        str(artifact._node["id"]), artifact.manifest._blobs(prefix), root, on_progress=on_progress
+    )

@@ -214,7 +214,7 @@ class ArtifactManifest:
             }
         return self._entries
 
-    def blobs(self, prefix: str = "") -> list[Entry]:
+    def _blobs(self, prefix: str = "") -> list[Entry]:
         """Return the entries whose path starts so, as the store of contents takes them."""
         if self._entries is None:
             found = self._read_blobs()
@@ -251,7 +251,7 @@ class ArtifactManifest:
 
     def size(self) -> int:
         """Return the bytes of all entries."""
-        return sum(entry.size or 0 for entry in self.blobs())
+        return sum(entry.size or 0 for entry in self._blobs())
 
     def get_entry_by_path(self, path: str) -> ArtifactManifestEntry | None:
         """Return the entry of a path, or None."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mirror import __version__
+from mirror.cli.output import print_anywhere
 from mirror.errors import (
     ConfigError,
     ContentError,
@@ -51,6 +52,7 @@ class Adapter(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        print_anywhere()
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()

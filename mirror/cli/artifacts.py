@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,18 +14,18 @@ import click
 
 from mirror.cli.app import cli
 from mirror.cli.opening import Opened, opened
-from mirror.cli.options import common, one_of, project_argument, store_option
-from mirror.cli.output import bytes_text, json_text, print_table, shown
+from mirror.cli.options import common, one_of, store_option
+from mirror.cli.output import bytes_text, counted, json_text, print_table, shown
 
 if TYPE_CHECKING:
-    from mirror.artifact_names import Version
-    from mirror.lineage import Graph
+    from mirror.artifact_names import ArtifactPath, Version
+    from mirror.lineage import Collection, Graph, Member
 
 __all__ = ["artifacts", "diff", "lineage", "which"]
 
 
 @cli.command()
-@project_argument()
+@click.argument("path", metavar="ENTITY/PROJECT[/COLLECTION[:ALIAS]]")
 @click.option("--type", "kind", metavar="TYPE", help="Only collections of this type.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list; sizes are bytes.")
 @store_option
@@ -30,37 +33,77 @@ __all__ = ["artifacts", "diff", "lineage", "which"]
 def artifacts(
     path: str, kind: str | None, as_json: bool, store: str | None, config: str | None
 ) -> None:
-    """List the artifact collections of a project or a registry, from the mirror.
+    """List the artifact collections of a project or a registry, or the versions of one, from the mirror.
 
     \b
     mirror artifacts my-team/vision --type model
     mirror artifacts my-org/wandb-registry-models
+    mirror artifacts my-team/vision/dataset
     """
+    from mirror import lineage as questions
+
+    if _names_collection(path):
+        if kind is not None:
+            raise click.UsageError(
+                "--type chooses collections of a project; this is one collection"
+            )
+        with opened(store, config) as mirrored:
+            versions = questions.members(mirrored.store, _named(mirrored, path))
+        _print_versions(versions, as_json)
+        return
+    with opened(store, config) as mirrored:
+        found = [one for one in _collections(mirrored, path) if kind is None or one.type == kind]
+    _print_collections(found, as_json)
+
+
+def _names_collection(path: str) -> bool:
+    """`entity/project/collection`, or anything with an alias; an address is a project's."""
+    return "://" not in path and (path.strip("/").count("/") >= 2 or ":" in path)
+
+
+def _collections(mirrored: Opened, path: str) -> list[Collection]:
     from mirror import lineage as questions
     from mirror import paths
     from mirror.artifact_names import project_of
 
-    with opened(store, config) as mirrored:
-        scope = paths.parse_project(path, entity=mirrored.settings.entity)
-        project = project_of(mirrored.store, scope.entity, scope.project)
-        found = [
-            one
-            for one in questions.collections(mirrored.store, project.project_id)
-            if kind is None or one.type == kind
-        ]
+    scope = paths.parse_project(path, entity=mirrored.settings.entity)
+    project = project_of(mirrored.store, scope.entity, scope.project)
+    return questions.collections(mirrored.store, project.project_id)
+
+
+def _print_collections(found: Sequence[Collection], as_json: bool) -> None:
     if as_json:
         click.echo(json_text([asdict(one) for one in found], indent=True))
         return
     rows = [
         (
             one.name, one.type, one.kind, one.versions, one.newest,
-            ", ".join(f"{name}→{at}" for name, at in one.aliases.items() if name != "latest"),
+            ", ".join(f"{name}→{at}" for name, at in one.aliases.items()),
             ", ".join(one.tags), bytes_text(one.size),
         )
         for one in found
     ]  # fmt: skip
     names = ("name", "type", "kind", "versions", "newest", "aliases", "tags", "size")
     print_table(names, rows, right=("versions", "size"))
+
+
+def _print_versions(found: Sequence[Member], as_json: bool) -> None:
+    if as_json:
+        click.echo(json_text([asdict(one) for one in found], indent=True))
+        return
+    columns: dict[str, list[Any]] = {
+        "version": [one.version for one in found],
+        "aliases": [", ".join(one.aliases) for one in found],
+        "tags": [", ".join(one.tags) for one in found],
+        "files": [one.files for one in found],
+        "size": [bytes_text(one.size or 0) for one in found],
+        "created": [one.created_at for one in found],
+    }
+    if any(one.state != "COMMITTED" for one in found):
+        columns["state"] = [one.state for one in found]
+    if any(one.source for one in found):
+        columns["logged as"] = [one.source for one in found]
+    print_table([*columns], [*zip(*columns.values(), strict=True)], right=("files", "size"))
 
 
 @cli.command()
@@ -102,13 +145,19 @@ def lineage(
         for line in _tree(graph, up=up or not down, down=down or not up):
             click.echo(shown(line))
     if graph.truncated:
-        click.echo(f"cut at {len(graph.nodes):,} nodes; --depth shows less", err=True)
+        click.echo(f"cut at {counted(len(graph.nodes), 'node')}; --depth shows less", err=True)
 
 
 def _version(mirrored: Opened, text: str) -> Version:
-    from mirror.artifact_names import find_version, parse
+    from mirror.artifact_names import find_version
 
-    return find_version(mirrored.store, parse(text, entity=mirrored.settings.entity))
+    return find_version(mirrored.store, _named(mirrored, text))
+
+
+def _named(mirrored: Opened, text: str) -> ArtifactPath:
+    from mirror.artifact_names import parse
+
+    return parse(text.strip("/"), entity=mirrored.settings.entity)
 
 
 def _tree(graph: Graph, *, up: bool, down: bool) -> Iterator[str]:
@@ -175,10 +224,12 @@ def which(
     mirror which weights.bin
     mirror which XrY7u+Ae7tCTyyK7j1rNww==
     """
-    from mirror.lineage import digests_of, holdings, unread_manifests
+    from mirror.lineage import holdings, unread_manifests
 
     file = Path(wanted)
-    digests = digests_of(file) if file.is_file() else [wanted]
+    if not wanted or file.is_dir():
+        raise click.UsageError(f"{wanted!r} is neither a file nor a digest")
+    digests = _digests_of(file) if file.is_file() else _spellings_of(wanted)
     with opened(store, config) as mirrored:
         found = holdings(mirrored.store, digests)
         unread = unread_manifests(mirrored.store)
@@ -192,8 +243,25 @@ def which(
             how = "" if file.is_file() else " (taken as a digest: there is no such file here)"
             click.echo(f"no version that is mirrored is known to contain {wanted}{how}", err=True)
     if unread:
-        click.echo(f"{unread:,} versions were not searched: their manifests are not mirrored", err=True)  # fmt: skip
+        click.echo(
+            f"not searched: {counted(unread, 'version')} without a mirrored manifest", err=True
+        )
     ctx.exit(0 if found else 1)
+
+
+def _digests_of(file: Path) -> list[str]:
+    """What a manifest may call a file's contents: its MD5, and its XXH128 if that can be computed."""
+    from mirror.blobs import digest_of
+
+    there = importlib.util.find_spec("xxhash") is not None
+    return [digest_of(file, kind) for kind in ("md5", "xxh128") if kind == "md5" or there]
+
+
+def _spellings_of(digest: str) -> list[str]:
+    """A digest as it is given and, of 32 hexadecimal digits, as manifests spell it."""
+    if not re.fullmatch(r"[0-9a-fA-F]{32}", digest):
+        return [digest]
+    return [digest.lower(), b64encode(bytes.fromhex(digest)).decode()]
 
 
 @cli.command()

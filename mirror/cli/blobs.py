@@ -11,7 +11,7 @@ import click
 
 from mirror.cli.app import EXIT_FAILED, cli
 from mirror.cli.options import common, store_option
-from mirror.cli.output import bytes_text, json_text
+from mirror.cli.output import bytes_text, counted, json_text
 
 __all__ = ["blobs"]
 
@@ -59,9 +59,11 @@ def size(as_json: bool, store: str | None, config: str | None) -> None:
         click.echo(json_text({**asdict(total), **about}, indent=True))
         return
     quota = "no quota" if contents.quota_bytes is None else f"quota {bytes_text(contents.quota_bytes)}"  # fmt: skip
-    click.echo(f"{contents.folder}: {total.files:,} files, {bytes_text(total.bytes)} ({quota})")
+    click.echo(
+        f"{contents.folder}: {counted(total.files, 'file')}, {bytes_text(total.bytes)} ({quota})"
+    )
     if total.incoming:
-        click.echo(f"{total.incoming:,} downloads that are not through: {bytes_text(total.incoming_bytes)}")  # fmt: skip
+        click.echo(f"{counted(total.incoming, 'download')} at work or broken off: {bytes_text(total.incoming_bytes)}")  # fmt: skip
 
 
 @blobs.command()
@@ -81,7 +83,7 @@ def verify(
     mirror blobs verify --remove
     """
     contents = _contents(store, config)
-    with _counted("reading", contents.size().bytes) as on_file:
+    with _following("reading", contents.size().bytes) as on_file:
         damaged = [*contents.verify(remove=remove, on_file=on_file)]
     files = contents.size().files
     if as_json:
@@ -91,7 +93,7 @@ def verify(
         for each in damaged:
             click.echo(f"{each.path}: {each.problem}{', removed' if remove else ''}")
         if not damaged:
-            click.echo(f"{contents.folder}: {files:,} files are as their digests say")
+            click.echo(f"{contents.folder}: {counted(files, 'file')}, nothing is damaged")
     ctx.exit(EXIT_FAILED if damaged else 0)
 
 
@@ -115,13 +117,13 @@ def gc(to_bytes: int | None, as_json: bool, store: str | None, config: str | Non
         click.echo(json_text(asdict(swept), indent=True))
         return
     click.echo(
-        f"removed {swept.removed:,} files, {bytes_text(swept.removed_bytes)}; "
-        f"{swept.left:,} files, {bytes_text(swept.left_bytes)} are left"
+        f"removed {counted(swept.removed, 'file')}, {bytes_text(swept.removed_bytes)}; "
+        f"left: {counted(swept.left, 'file')}, {bytes_text(swept.left_bytes)}"
     )
 
 
 @contextlib.contextmanager
-def _counted(label: str, total: int) -> Iterator[Callable[[int], object]]:
+def _following(label: str, total: int) -> Iterator[Callable[[int], object]]:
     """A bar of bytes on standard error, on a terminal only."""
     import sys
 

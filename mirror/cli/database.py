@@ -9,7 +9,7 @@ import click
 from mirror.cli.app import EXIT_FAILED, cli
 from mirror.cli.opening import opened
 from mirror.cli.options import common, project_argument, store_option
-from mirror.cli.output import bytes_text, json_text
+from mirror.cli.output import bytes_text, counted, json_text
 
 __all__ = ["db"]
 
@@ -47,7 +47,9 @@ def rebuild(path: str | None, store: str | None, config: str | None) -> None:
     with opened(store, config) as mirrored:
         only = None if path is None else mirrored.project(path).path
         for one in databases.rebuild(mirrored.store, path=only):
-            click.echo(f"{one.path}: {one.runs:,} runs derived again, {one.changed:,} had differed")
+            click.echo(
+                f"{one.path}: {counted(one.runs, 'run')} derived again, {one.changed:,} had differed"
+            )
 
 
 @db.command()

@@ -7,23 +7,26 @@ import fnmatch
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mirror.cli.app import cli
+from mirror.cli.app import EXIT_PARTLY, cli
 from mirror.cli.options import common, store_option
-from mirror.cli.output import bytes_text, json_text
-from mirror.errors import PathError
+from mirror.cli.output import bytes_text, counted, json_text, shown
+from mirror.errors import ContentError, PathError
 
 if TYPE_CHECKING:
+    from mirror.api.files import File
     from mirror.blobs import Downloaded, Progress
 
 __all__ = ["get"]
 
 _EVERY_S = 0.2
+_NAMED = 3
+"""References that a sentence names."""
 
 
 @cli.command()
@@ -33,14 +36,18 @@ _EVERY_S = 0.2
     "--prefix", metavar="TEXT", help="Only the files of an artifact whose path starts so."
 )
 @click.option("--offline", is_flag=True, help="Ask no server: only what is kept here.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as one JSON object.")
 @store_option
 @common
+@click.pass_context
 def get(
+    ctx: click.Context,
     what: str,
     folder: Path | None,
     prefix: str | None,
     offline: bool,
+    quiet: bool,
     as_json: bool,
     store: str | None,
     config: str | None,
@@ -48,7 +55,7 @@ def get(
     """Download an artifact, or files of a run; what is here already costs no request.
 
     FILES is a name or a glob, in which * takes slashes too. A file is there whole or not at all; broken
-    downloads go on where they ended when the command is run again.
+    downloads go on where they ended when the command is run again. Exits 3 if files had to be left out.
 
     \b
     mirror get my-team/vision/dataset:latest --to data
@@ -57,13 +64,22 @@ def get(
     from mirror.api.api import Api
 
     api = Api(store=store, config=config, mode="offline" if offline else None)
-    if _is_artifact(what):
-        done = _artifact(api, what, folder, prefix)
-    elif prefix is not None:
-        raise click.UsageError("--prefix is for artifacts; write the files of a run as RUN/FILES")
-    else:
-        done = _files(api, what, folder or Path())
-    click.echo(json_text(done, indent=True) if as_json else _sentence(done))
+    with _followed(quiet=quiet) as on_progress:
+        if _is_artifact(what):
+            done = _artifact(api, what, folder, prefix, on_progress)
+        elif prefix is not None:
+            raise click.UsageError(
+                "--prefix is for artifacts; write the files of a run as RUN/FILES"
+            )
+        else:
+            done = _files(api, what, folder or Path(), on_progress)
+    if as_json:
+        click.echo(json_text(done, indent=True))
+    elif not quiet:
+        click.echo(_sentence(done))
+    for path, reason in done["skipped"].items():
+        click.echo(f"{shown(path)}: left out: {reason}", err=True)
+    ctx.exit(EXIT_PARTLY if done["skipped"] else 0)
 
 
 def _is_artifact(what: str) -> bool:
@@ -72,14 +88,22 @@ def _is_artifact(what: str) -> bool:
     return len(parts) <= 3 and ":" in parts[-1]
 
 
-def _artifact(api: Any, what: str, folder: Path | None, prefix: str | None) -> dict[str, Any]:
-    artifact = api.artifact(what)
-    root = artifact.download(root=None if folder is None else str(folder), path_prefix=prefix)
-    files = [path for path in artifact.manifest.entries if path.startswith(prefix or "")]
-    return {"what": artifact.qualified_name, "folder": str(root), "files": len(files)}
+def _artifact(
+    api: Any, what: str, folder: Path | None, prefix: str | None, on_progress: Any
+) -> dict[str, Any]:
+    from mirror.api.artifact import download_version
+
+    artifact = api.artifact(what.strip("/"))
+    root = Path(artifact._default_root()) if folder is None else folder
+    done = download_version(artifact, root, prefix=prefix or "", on_progress=on_progress)
+    if prefix and not (done.files or done.references or done.skipped):
+        raise ContentError(
+            f"{artifact.qualified_name} has no file whose path starts with {prefix!r}"
+        )
+    return _done(artifact.qualified_name, root, done)
 
 
-def _files(api: Any, what: str, folder: Path) -> dict[str, Any]:
+def _files(api: Any, what: str, folder: Path, on_progress: Any) -> dict[str, Any]:
     from mirror.api.files import download_all
 
     parts = what.strip("/").split("/")
@@ -88,17 +112,26 @@ def _files(api: Any, what: str, folder: Path) -> dict[str, Any]:
             f"{what!r} names neither an artifact nor files of a run: write entity/project/name:alias, or "
             "entity/project/run/FILES with a glob such as '*'"
         )
-    run, pattern = api.run("/".join(parts[:3])), "/".join(parts[3:])
-    files = [file for file in run.files(per_page=1000) if fnmatch.fnmatchcase(file.name, pattern)]
+    path, pattern = "/".join(parts[:3]), "/".join(parts[3:])
+    every = list(api.run(path).files(per_page=1000))
+    files = _chosen(every, pattern)
     if not files:
-        name, count = "/".join(parts[:3]), len(run.files())
-        others = (
-            f"it has {count:,} files, `mirror get {name}/'*'` takes all" if count else "it has none"
+        count = f"it has {counted(len(every), 'file')}, `mirror get {path}/'*'` takes all"
+        raise PathError(
+            f"run {path} has no file {pattern!r}: {count if every else 'it has none at all'}"
         )
-        raise PathError(f"run {name} has no file {pattern!r}: {others}")
-    with _followed() as on_progress:
-        done = download_all(files, folder, on_progress=on_progress)
-    return _done("/".join(parts[:3]), folder, done)
+    return _done(path, folder, download_all(files, folder, on_progress=on_progress))
+
+
+def _chosen(files: Sequence[File], pattern: str) -> list[File]:
+    """The file of that very name, else those that a glob takes; runs on Windows log `media\\a.png`."""
+    named = [file for file in files if file.name == pattern]
+    return named or [
+        file
+        for file in files
+        if fnmatch.fnmatchcase(file.name, pattern)
+        or fnmatch.fnmatchcase(file.name.replace("\\", "/"), pattern)
+    ]
 
 
 def _done(what: str, folder: Path, done: Downloaded) -> dict[str, Any]:
@@ -108,29 +141,33 @@ def _done(what: str, folder: Path, done: Downloaded) -> dict[str, Any]:
         "files": done.files,
         "fetched": done.fetched,
         "fetched_bytes": done.fetched_bytes,
+        "references": {entry.path: entry.ref for entry in done.references},
         "skipped": {each.entry.path: each.reason for each in done.skipped},
     }
 
 
-def _sentence(done: dict[str, Any]) -> str:
-    text = f"{done['what']}: {done['files']:,} files in {done['folder']}"
-    if "fetched" in done:
-        text += f", {done['fetched']:,} of them fetched ({bytes_text(done['fetched_bytes'])})"
-    skipped = [f"\n{path}: left out: {reason}" for path, reason in done.get("skipped", {}).items()]
-    return text + "".join(skipped)
+def _sentence(done: Mapping[str, Any]) -> str:
+    fetched, size = done["fetched"], bytes_text(done["fetched_bytes"])
+    how = f"{fetched:,} fetched ({size})" if fetched else "none fetched"
+    text = f"{shown(done['what'])}: {counted(done['files'], 'file')} in {done['folder']}, {how}"
+    addresses = [shown(each) for each in done["references"].values()]
+    if not addresses:
+        return text
+    named = ", ".join(addresses[:_NAMED]) + (", …" if len(addresses) > _NAMED else "")
+    return f"{text}\n{counted(len(addresses), 'reference')} not fetched ({named})"
 
 
 @contextlib.contextmanager
-def _followed() -> Iterator[Any]:
+def _followed(*, quiet: bool) -> Iterator[_Line | None]:
     """A line on standard error that moves, on a terminal only."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield None
         return
     line = _Line()
     try:
         yield line
     finally:
-        click.echo("\r\x1b[K", nl=False, err=True)
+        line.clear()
 
 
 class _Line:
@@ -146,9 +183,12 @@ class _Line:
             if now - self._said < _EVERY_S:
                 return
             self._said = now
-            click.echo(
-                f"\r\x1b[K{progress.files:,} of {progress.files_total:,} files, "
-                f"{bytes_text(progress.bytes)} of {bytes_text(progress.bytes_total)}",
-                nl=False,
-                err=True,
-            )
+            text = f"{progress.files:,} of {counted(progress.files_total, 'file')}"
+            if progress.bytes_total:
+                text += f", {bytes_text(progress.bytes)} of {bytes_text(progress.bytes_total)}"
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the line away, if one was said."""
+        if self._said:
+            click.echo("\r\x1b[K", nl=False, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -15,9 +16,46 @@ import click
 import orjson
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["age", "bytes_text", "csv_lines", "json_text", "print_table", "shown"]
+__all__ = [
+    "age",
+    "bytes_text",
+    "counted",
+    "csv_lines",
+    "json_text",
+    "print_anywhere",
+    "print_table",
+    "shown",
+]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+_PLAIN = {"│": "|", "├": "|", "└": "`", "─": "-", "→": "->", "…": "..."}
+
+
+def print_anywhere() -> None:
+    """Let no character end a command: where a terminal or a file cannot take it, it is spelled out.
+
+    What we draw with has a plain form; other characters are escaped as JSON does, so that JSON stays so.
+    """
+    codecs.register_error("mirror", _spelled_out)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mirror")
+
+
+def _spelled_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(char) or json.dumps(char)[1:-1] for char in text), error.end
+
+
+def counted(count: int, thing: str) -> str:
+    """Return how many there are of something, such as "1 file" or "2,000 entries"."""
+    if count != 1:
+        thing = f"{thing[:-1]}ies" if thing.endswith("ry") else f"{thing}s"
+    return f"{count:,} {thing}"
 
 
 def shown(value: Any) -> str:

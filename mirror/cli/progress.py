@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mirror.cli.output import counted
+
 if TYPE_CHECKING:
     from mirror.sync import Event
 
@@ -123,7 +125,7 @@ class _Bars:
         if event.total is not None:
             values["total"] = event.total
         if event.requests is not None:
-            values["requests"] = f"{event.requests:,} requests"
+            values["requests"] = counted(event.requests, "request")
         self._progress.update(task, **values)
         if event.kind in ("finished", "failed"):
             self._progress.update(task, visible=False)

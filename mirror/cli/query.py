@@ -14,7 +14,7 @@ import click
 from mirror.cli.app import cli
 from mirror.cli.opening import opened
 from mirror.cli.options import FILTER, Filter, common, one_of, project_argument, store_option
-from mirror.cli.output import csv_lines, json_text, print_table
+from mirror.cli.output import counted, csv_lines, json_text, print_table
 from mirror.errors import QueryError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _print_table(asked: Asked, columns: list[str] | None, limit: int | None) -> 
     print_table(names, asked.query.columns(names, stop=rows), right=("duration",) if "duration" in names else ())  # fmt: skip
     total = asked.aside.count()
     if rows is not None and total > rows:
-        click.echo(f"{rows} of {total:,} runs; --limit 0 shows all", err=True)
+        click.echo(f"{rows:,} of {counted(total, 'run')}; --limit 0 shows all", err=True)
 
 
 _PRINTERS = {
@@ -285,7 +285,7 @@ def _print_keys(found: Keys) -> None:
         click.echo("this project has too many keys: not all are listed", err=True)
     if found.approximate:
         text = "some were read twice and are counted twice; --exact counts again"
-        click.echo(f"{found.runs:,} runs; {text}", err=True)
+        click.echo(f"{counted(found.runs, 'run')}; {text}", err=True)
 
 
 @cli.group()

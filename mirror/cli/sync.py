@@ -16,7 +16,7 @@ from mirror.cli.app import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTLY, cli
 from mirror.cli.interrupting import stopped_by_signals
 from mirror.cli.opening import opened
 from mirror.cli.options import DURATION, common, one_of, project_argument, store_option
-from mirror.cli.output import age, bytes_text, json_text, print_table
+from mirror.cli.output import age, bytes_text, counted, json_text, print_table
 from mirror.cli.progress import following
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def _print_report(report: SyncReport) -> None:
     for project in report.projects:
         click.echo(f"{project.path}: {not_through if project.error else _counts(project)}")
     click.echo(
-        f"{report.requests:,} requests, {bytes_text(report.bytes)}, {report.elapsed_s:.1f} s"
-        + (f", {report.retries:,} retries" if report.retries else "")
+        f"{counted(report.requests, 'request')}, {bytes_text(report.bytes)}, {report.elapsed_s:.1f} s"
+        + (f", {counted(report.retries, 'retry')}" if report.retries else "")
     )
 
 
@@ -142,7 +142,7 @@ def _counts(project: Any) -> str:
     said = [f"{getattr(project, n):,} {n.replace('_', ' ')}" for n in names if getattr(project, n)]
     for name, before, after in (("versions_new", "new ", ""), ("versions_gone", "", " gone")):
         if count := getattr(project, name):
-            said.append(f"{count:,} {before}version{'' if count == 1 else 's'}{after}")
+            said.append(f"{counted(count, f'{before}version')}{after}")
     if project.quarantined:
         said.append(f"{len(project.quarantined):,} in quarantine")
     if project.failed_stages:
@@ -185,8 +185,8 @@ def _print_plan(plan: Plan) -> None:
     for path, problem in plan.failures.items():
         click.echo(f"{path}: {problem}", err=True)
     click.echo(
-        f"in all {plan.requests:,} requests, {bytes_text(plan.bytes)}, {plan.runs:,} runs; nothing "
-        f"was written, asking took {plan.spent_requests} requests"
+        f"in all {counted(plan.requests, 'request')}, {bytes_text(plan.bytes)}, {counted(plan.runs, 'run')}; "
+        f"nothing was written, asking took {counted(plan.spent_requests, 'request')}"
     )
 
 
@@ -339,7 +339,8 @@ def verify(
         if rows:
             print_table(("severity", "kind", "project", "run", "what differs"), rows)
         errors = sum(each.severity == "error" for each in found)
-        click.echo(f"{errors:,} errors in {len(found):,} differences" if found else "no difference")
+        said = f"{counted(errors, 'error')} in {counted(len(found), 'difference')}"
+        click.echo(said if found else "no difference")
     ctx.exit(EXIT_PARTLY if any(each.severity == "error" for each in found) else 0)
 
 

@@ -70,7 +70,8 @@ def test_files_of_a_run_come_by_name_or_glob(run: Run, path: str, tmp_path: Path
     done = run("get", f"{path}/{pattern}", "--to", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert below(tmp_path / "out") == {name: FILES[name] for name in expected}
-    assert f"{len(expected)} files" in done.stdout
+    files = "1 file " if len(expected) == 1 else f"{len(expected)} files "
+    assert done.stdout.startswith(f"{path}: {files}in ")
 
 
 def test_what_was_got_once_comes_offline(run: Run, path: str, server: Server, tmp_path: Path) -> None:  # fmt: skip
@@ -168,7 +169,7 @@ def test_blobs_are_counted_verified_and_evicted(run: Run, path: str, tmp_path: P
     assert run("blobs", "verify").exit_code == 0
 
     assert json.loads(run("blobs", "gc", "--to", "20B", "--json").stdout)["left_bytes"] <= 20
-    assert "0 files, 0 B are left" in run("blobs", "gc", "--to", "0").stdout
+    assert "left: 0 files, 0 B" in run("blobs", "gc", "--to", "0").stdout
     assert below(tmp_path / "out") == FILES  # what was downloaded stays
     assert run("get", f"{path}/*", "--to", tmp_path / "again").exit_code == 0
 

@@ -12,7 +12,16 @@ import click
 import pytest
 
 from mirror.cli.options import DURATION, FILTER, one_of
-from mirror.cli.output import age, bytes_text, csv_lines, json_text, print_table, shown
+from mirror.cli.output import (
+    age,
+    bytes_text,
+    counted,
+    csv_lines,
+    json_text,
+    print_anywhere,
+    print_table,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +151,30 @@ def test_flags_that_exclude_each_other_do() -> None:
     assert one_of({"--a": False, "--b": False}) is None
     with pytest.raises(click.UsageError, match="--a and --b cannot be given together"):
         one_of({"--a": True, "--b": True})
+
+
+@pytest.mark.parametrize(
+    ("count", "thing", "text"),
+    [
+        (0, "file", "0 files"),
+        (1, "file", "1 file"),
+        (2000, "file", "2,000 files"),
+        (1, "entry", "1 entry"),
+        (2, "entry", "2 entries"),
+        (2, "retry", "2 retries"),
+    ],
+)
+def test_one_thing_is_not_several(count: int, thing: str, text: str) -> None:
+    assert counted(count, thing) == text
+
+
+def test_what_a_stream_cannot_write_is_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="latin-1"))
+    print_anywhere()
+    value = {"name": "größe 日本 𝄞", "alone": "\ud800"}
+    print("│├└─ v1→v2…", end="\n", flush=True)
+    print(json_text(value), flush=True)
+    drawn, text = raw.getvalue().decode("latin-1").splitlines()
+    assert drawn == "||`- v1->v2..."
+    assert json.loads(text) == value

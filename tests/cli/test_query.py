@@ -243,7 +243,7 @@ def test_a_store_that_is_not_ends_with_1(run: Run, store: Store) -> None:
         tx.execute(sa.delete(tables.run_documents).where(tables.run_documents.c.name == "run1"))
     result = run("db", "check")
     assert result.exit_code == 1
-    assert "1 runs have no documents" in result.stdout
+    assert "runs without documents: 1; run `mirror db rebuild`" in result.stdout
     assert json.loads(run("db", "check", "--json").stdout)
     assert run("db", "rebuild").stdout == "ent/proj: 10 runs derived again, 1 had differed\n"
     assert run("db", "check").exit_code == 0
