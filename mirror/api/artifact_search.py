@@ -6,11 +6,13 @@ come whole and in order: listings are cut into pages by who asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.jsontext import loads
+from mirror.global_ids import number_of
+from mirror.jsontext import loads, unescape
 from mirror.query.compile import Compiler, Source
 from mirror.query.fields import COLLECTIONS, REGISTRIES, VERSIONS, FieldTable
 from mirror.query.parse import parse_filters, parse_order
@@ -36,6 +38,10 @@ class Kind:
     ties: str
     ordered_ties: str
     """What decides between those that an order finds equal."""
+    id_at: int
+    """Which of the selected is the id."""
+    ids: str | None
+    """The table whose global ids these are; None where the mirror keeps their numbers."""
 
 
 def _c(alias: str, name: str) -> Column:
@@ -67,6 +73,8 @@ KINDS: Final = {
         "r.node, p.node, r.organization, r.artifact_types, r.project_id",
         "r.position, r.name",
         "r.position, r.name",
+        4,
+        None,
     ),
     "collections": Kind(
         COLLECTIONS,
@@ -75,6 +83,8 @@ KINDS: Final = {
             "name": _c("c", "name"),
             "description": _c("c", "description"),
             "tag": _c("c", "tags"),
+            "type": _c("c", "type"),
+            "state": _c("c", "state"),
             "created_at": _c("c", "created_at_us"),
             "updated_at": _c("c", "updated_at_us"),
         },
@@ -82,6 +92,8 @@ KINDS: Final = {
         "c.node, p.node, c.id, c.project_id, c.position",
         "c.position, c.name",
         "c.created_at_us, c.name",
+        2,
+        "artifact_collections",
     ),
     "versions": Kind(
         VERSIONS,
@@ -104,9 +116,11 @@ KINDS: Final = {
         "artifact_memberships AS m JOIN artifacts AS v ON v.id = m.artifact_id"
         " JOIN artifact_collections AS c ON c.id = m.collection_id"
         f" JOIN projects AS p ON p.project_id = c.project_id {HOME}",
-        f"{VERSION}, m.id, m.version_index, m.aliases, m.created_at, c.node, p.node",
+        f"{VERSION}, m.id, m.version_index, m.aliases, m.created_at, c.node, p.node, v.id",
         "m.version_index DESC",
         "v.created_at_us, v.version_index, m.created_at_us, m.version_index",
+        10,
+        "artifacts",
     ),
 }
 _ALIASES: Final = {
@@ -128,31 +142,55 @@ def search(
     Raises QueryError for a filter or order that is wrong.
     """
     kind = KINDS[name]
-    tree = _tree(kind, filters)
+    tree = _tree(store, kind, filters)
     compiler = _compiler(store, kind, tree, where)
     condition = both([where, True if tree is None else compiler.filter(tree)])
     text = f"SELECT {kind.selected} FROM {kind.origin} WHERE {{condition}} ORDER BY "  # noqa: S608
     parts: dict[str, Any] = {"condition": as_sql(condition)}
-    ties = kind.ties
-    if order is not None:
-        ties = kind.ordered_ties
-        keys = parse_order(order, kind.table)
-        terms = [column.term() for key in keys for column in compiler.sort_columns(key)]
-        if terms:
-            text += "{terms}, "
-            parts["terms"] = listing(terms)
-    return _rows(store, sql(text + ties, **parts))
+    if order is None:
+        return _rows(store, sql(text + kind.ties, **parts))
+    (key,) = parse_order(_NUMBERED.sub(r"\1version_index", order), kind.table)
+    if key.field.column == "id":  # by the number in it
+        rows = _rows(store, sql(text + kind.ordered_ties, **parts))
+        number = _decimal if kind.ids is None else number_of
+        return sorted(rows, key=lambda row: number(row[kind.id_at]), reverse=key.descending)
+    terms = [column.term() for column in compiler.sort_columns(key)]
+    if terms:
+        text += "{terms}, "
+        parts["terms"] = listing(terms)
+    return _rows(store, sql(text + kind.ordered_ties, **parts))
+
+
+def _decimal(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+_NUMBERED: Final = re.compile(r"\A([+-]?)version\Z")
+"""An order by `version`, of which `v10` comes after `v9`."""
 
 
 def chosen(store: Readable, name: str, filters: str | None) -> Condition:
     """Return the condition of a filter, for a statement over the tables of its kind."""
     kind = KINDS[name]
-    tree = _tree(kind, filters)
+    tree = _tree(store, kind, filters)
     return True if tree is None else _compiler(store, kind, tree, sql("TRUE")).filter(tree)
 
 
-def _tree(kind: Kind, filters: str | None) -> Node | None:
-    return parse_filters(_literal(loads(filters)), kind.table) if filters else None
+def _tree(store: Readable, kind: Kind, filters: str | None) -> Node | None:
+    if not filters:
+        return None
+    ids: dict[int, str] | None = None
+
+    def global_id(number: Any) -> Any:
+        nonlocal ids
+        if not str(number).isdecimal() or kind.ids is None:
+            return str(number)
+        if ids is None:
+            rows = _rows(store, sql(f"SELECT id FROM {kind.ids}"))  # noqa: S608 - our own
+            ids = {number_of(unescape(found)): found for (found,) in rows}
+        return ids.get(int(number), str(number))
+
+    return parse_filters(_literal(loads(filters), global_id), kind.table)
 
 
 def _compiler(store: Readable, kind: Kind, tree: Node | None, where: Sql) -> Compiler:
@@ -175,29 +213,36 @@ def _rows(store: Readable, statement: Sql) -> Sequence[Any]:
     return found
 
 
-def _literal(tree: Any) -> Any:
-    """Write ids and versions as the tables hold them: numbers of ids as text, `0` as `v0`."""
+_IDS: Final = ("id", "project_id", "collection_id", "artifact_collection_id", "artifact_id")
+
+
+def _literal(tree: Any, global_id: Callable[[Any], Any]) -> Any:
+    """Write ids and versions as the tables hold them: ids of which the number is given, `0` as `v0`."""
     if isinstance(tree, list):
-        return [_literal(one) for one in tree]
+        return [_literal(one, global_id) for one in tree]
     if not isinstance(tree, dict):
         return tree
     found = {}
     for key, value in tree.items():
-        if key in ("id", "project_id"):
-            found[key] = _each(value, str)
+        if key in _IDS:
+            found[key] = _each(value, global_id)
         elif key == "version":
-            found[key] = _each(value, lambda number: f"v{number}")
+            found[key] = _each(value, _version)
         else:
-            found[key] = _literal(value) if key.startswith("$") else value
+            found[key] = _literal(value, global_id) if key.startswith("$") else value
     return found
 
 
-def _each(value: Any, change: Any) -> Any:
+def _version(number: int | str) -> str:
+    return number if isinstance(number, str) else f"v{number}"
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {key: _each(item, change) for key, item in value.items()}
     if isinstance(value, list):
         return [_each(item, change) for item in value]
-    return change(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return change(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
 
 
 def _patterns(node: Node | None) -> list[Match]:

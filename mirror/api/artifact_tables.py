@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from mirror.global_ids import number_of
 from mirror.jsontext import escape, loads, unescape, unpack
 
 if TYPE_CHECKING:
@@ -85,15 +86,6 @@ def _version(
     if project_packed:
         home = _project(project_packed)
     return {**node, "metadata": unpack(metadata), "artifactSequence": {**sequence, "project": home}}
-
-
-@functools.lru_cache(maxsize=4096)
-def _number(identifier: str) -> int:
-    """The number in a global id, by which servers list what is newest first."""
-    from mirror.global_ids import decode_global_id
-
-    parts = decode_global_id(unescape(identifier))
-    return int(parts[-1]) if parts and parts[-1].isdecimal() else 0
 
 
 class ArtifactTables:
@@ -245,7 +237,9 @@ class ArtifactTables:
         rows = search(self.source.held.reader, "collections", condition, filters, order)
         if order is None:  # as servers list them: project by project, in the place each had there
             at = {place: index for index, place in enumerate(places)}
-            rows = sorted(rows, key=lambda row: (at[row[3]], row[4] or 0, _number(row[2])))
+            rows = sorted(
+                rows, key=lambda row: (at[row[3]], row[4] or 0, number_of(unescape(row[2])))
+            )
         return [(row[2], _collection(row[0], row[1])) for row in rows]
 
     def collection(self, entity: str, project: str, type: str, name: str) -> Any:
@@ -313,7 +307,7 @@ class ArtifactTables:
 
     def _member(self, row: Sequence[Any]) -> dict[str, Any]:
         version, metadata, sequence, home, identifier, index, aliases, created_at = row[:8]
-        collection, project = row[8:]
+        collection, project, _ = row[8:]
         names = [*_list(aliases), f"v{index}"]
         return {
             "id": unescape(identifier),
@@ -482,7 +476,7 @@ class ArtifactTables:
         from mirror.store.sql import bind, sql
 
         found = self._members(sql("m.artifact_id = {id}", id=bind(escape(id))))
-        found.sort(key=lambda one: _number(escape(one["id"])))
+        found.sort(key=lambda one: number_of(one["id"]))
         return {"edges": [{"node": one} for one in found]} if found else MISS
 
     def lacks_manifest(self, artifact_id: str) -> bool:
@@ -527,7 +521,12 @@ class ArtifactTables:
     def _registries(
         self, organization: str, filters: str | None, order: str | None = None
     ) -> list[Any] | None:
-        """Rows of an organization's registries; None where the mirror holds none of them."""
+        """Rows of an organization's registries; None where the mirror holds none of them.
+
+        Also for a filter by the id of an entity, which the mirror does not know.
+        """
+        if filters and '"entity_id"' in filters:
+            return None
         key = ("registries", organization, filters, order)
         return self.source.held.memo.answer(
             key, lambda: self._read_registries(organization, filters, order)
@@ -619,7 +618,7 @@ class ArtifactTables:
         )
         found = [] if where is False else self._members(where, versions, order)
         if order is None:
-            found.sort(key=lambda one: _number(escape(one["id"])), reverse=True)
+            found.sort(key=lambda one: number_of(one["id"]), reverse=True)
         return [{"node": one} for one in found]
 
     def registry_members(self, entity: str, project: str) -> Any:

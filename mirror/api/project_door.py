@@ -11,6 +11,7 @@ from mirror.api.door import Door
 from mirror.api.held import Stored
 from mirror.api.raising import edge
 from mirror.errors import NotMirrored, RemoteError
+from mirror.global_ids import number_of
 
 if TYPE_CHECKING:
     from mirror.projects import Project
@@ -169,14 +170,6 @@ class ProjectDoor(Door):
         def place(item: Stored) -> tuple[int, int, int]:
             made_us = instants.to_us(item.node.get("createdAt")) or 0
             listed_at = places.get(item.node["name"], len(places))
-            return listed_at, made_us, _number(item.node.get("internalId"))
+            return listed_at, made_us, number_of(item.node.get("internalId") or "")
 
         return sorted(nodes, key=place)
-
-
-def _number(identifier: str | None) -> int:
-    """The number in a global id; 0 where there is none."""
-    from mirror.global_ids import decode_global_id
-
-    parts = decode_global_id(identifier or "")
-    return int(parts[-1]) if parts and parts[-1].isdecimal() else 0

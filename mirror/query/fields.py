@@ -117,7 +117,13 @@ REGISTRIES = FieldTable(
 )
 COLLECTIONS = FieldTable(
     noun="collection",
-    kinds={**_NAMED, "tag": Kind.LIST, "id": Kind.TEXT},
+    kinds={
+        **_NAMED,
+        "tag": Kind.LIST,
+        "id": Kind.TEXT,
+        "type": Kind.TEXT,
+        "state": Kind.TEXT,
+    },
     aliases={
         **_TIMES,
         "tags": "tag",
@@ -153,6 +159,7 @@ VERSIONS = FieldTable(
         "artifact_metadata": "metadata",
         "artifact_id": "id",
         "artifact_created_at": "created_at",
+        "versionIndex": "version_index",
         "acm_created_at": "linked_at",
         "size": "artifact_size",
     },

@@ -132,10 +132,20 @@ def chosen(
         if tree:
             found = list(filter(compile_filter(tree, fields), found))
         if order:
-            found = compile_order(order, fields)(found)
+            found = in_order(found, order, fields)
     except FilterError as error:
         raise Refused(400, str(error)) from error
     return [one.row for one in found]
+
+
+def in_order(found: list[Any], order: str, fields: Table) -> list[Any]:
+    """Put documents in an order; ids and versions go by their numbers."""
+    column = fields.spellings.get(order.lstrip("+-"))
+    if column not in ("id", "version"):
+        return compile_order(order, fields)(found)
+    numbered = [(one.column(column) or [-1], one) for one in found]
+    numbered.sort(key=lambda pair: int(pair[0][0]), reverse=order.startswith("-"))
+    return [one for _, one in numbered]
 
 
 def registries(

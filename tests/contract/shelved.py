@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -316,8 +317,38 @@ def collections(api: Any) -> Any:
 
 @script
 def collections_in_order(api: Any) -> Any:
-    orders = ("name", "-name", "+created_at", "-created_at", "-updated_at")
-    return [[one.name for one in api.artifact_collections(ART, "dataset", order=order)] for order in orders]  # fmt: skip
+    orders = ("name", "-name", "+created_at", "-created_at", "-updated_at", "id", "-id")
+    return [
+        [[one.name for one in api.artifact_collections(ART, "dataset", order=order)] for order in orders],
+        [[one.name for one in api.project("art", "team").collections(order=order)] for order in (*orders, "type", "-type", "state")],
+    ]  # fmt: skip
+
+
+def project_collections_by(filter: Callable[[Any], dict[str, Any]]) -> Script:
+    return lambda api: [
+        one.name
+        for one in api.project("art", "team").collections(
+            filters=filter(api.artifact_collection("dataset", "team/art/refs").id)
+        )
+    ]
+
+
+def _number(identifier: str) -> int:
+    return int(base64.b64decode(identifier).decode().rpartition(":")[2])
+
+
+PROJECT_COLLECTION_FILTERS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
+    "type": lambda _id: {"type": "dataset"},
+    "types": lambda _id: {"type": {"$ne": "dataset"}},
+    "state": lambda _id: {"state": "READY"},
+    "another state": lambda _id: {"state": {"$in": ["DELETED"]}},
+    "a global id": lambda id: {"id": id},
+    "the number of an id": lambda id: {"id": _number(id)},
+    "numbers of ids": lambda id: {"id": {"$in": [_number(id), 1]}},
+    "a number as text": lambda id: {"collection_id": str(_number(id))},
+}  # fmt: skip
+for _name, _of_id in PROJECT_COLLECTION_FILTERS.items():
+    SCRIPTS[f"collections by {_name}"] = project_collections_by(_of_id)
 
 
 @script
@@ -341,7 +372,8 @@ def versions_by_tag_and_order(api: Any) -> Any:
     def names(**more: Any) -> list[str]:
         return [one.name for one in api.artifacts("dataset", "team/art/data", **more)]
 
-    orders = [names(order=order) for order in ("created_at", "-created_at", "state", "-state")]
+    keys = ("created_at", "state", "versionIndex", "version", "id", "size", "digest", "updatedAt")
+    orders = [names(order=f"{sign}{key}") for key in keys for sign in ("", "+", "-")]
     tagged = [names(tags=tags) for tags in (["raw"], ["raw", "small"], ["nope"], "big", "")]
     return orders, tagged, names(per_page=1), [one.name for one in api.artifact_versions("dataset", "team/art/data")]  # fmt: skip
 
