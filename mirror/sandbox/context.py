@@ -74,6 +74,8 @@ class Context:
         mentioned = "updated" in (filters or "") or "updated" in order
         if self.world.updated_at != "unfilterable" or not mentioned:
             return filters, order
+        if self.world.unfilterable == "fail":
+            raise Refused(500, "internal server error")
         return unfiltered(filters, order, refuse=self.world.unfilterable == "error")
 
     def documents(self, run: Run) -> Run:

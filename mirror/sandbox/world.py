@@ -50,7 +50,7 @@ class World:
 
     - "trustworthy": it filters, orders, and moves with every edit (a deletion is none);
     - "unfilterable": it moves, but a filter or order by it is refused with 400
-      (`unfilterable="error"`) or passes over it (`unfilterable="ignore"`);
+      (`unfilterable="error"`), passes over it ("ignore"), or is answered with 500 ("fail");
     - "frozen": it filters, but edits do not move it.
     """
 
@@ -59,14 +59,14 @@ class World:
         now: datetime | str | None = None,
         updated_at: UpdatedAt = "trustworthy",
         *,
-        unfilterable: Literal["error", "ignore"] = "error",
+        unfilterable: Literal["error", "ignore", "fail"] = "error",
         page_cap: int = 1000,
         over_cap: Literal["clamp", "refuse"] = "clamp",
     ) -> None:
         """Start an empty world at `now`, or by the machine's clock."""
         self.clock = Clock(now)
         self.updated_at: UpdatedAt = updated_at
-        self.unfilterable = unfilterable
+        self.unfilterable: str = unfilterable
         self.page_cap = page_cap
         self.over_cap = over_cap
         self.lock = threading.RLock()

@@ -36,7 +36,7 @@ NEWEST_FIRST = 1000
 """A first sync brings so many of the newest runs before it walks from the oldest."""
 SMALL_PROJECT = 200
 """Projects up to this size are reconciled on every sync: it is one request."""
-TRUST_DAYS = 7
+TRUST_DAYS, PROBE_TRIES = 7, 2
 MAX_PULSES = 50
 """Open sweeps whose state is asked along with an incremental pass; about 70 bytes each."""
 
@@ -357,11 +357,16 @@ class ProjectSync(Task):
                     "never": Count({"updatedAt": {"$gte": "2999-01-01T00:00:00Z"}}),
                     "ever": Count({"updatedAt": {"$gte": "1970-01-01T00:00:00Z"}}),
                     "all": Count(),
-                }
+                },
+                tries=PROBE_TRIES,
             ).counts
             proven = counts["never"] == 0 and counts["ever"] == counts["all"] and counts["all"] > 0
         except ServerFailed:
-            return  # a bad day proves nothing; asked again next time
+            # A bad day proves nothing, and some servers fail at a filter they cannot read: again
+            # tomorrow.
+            day_ago_us = time.time_ns() // 1000 - (TRUST_DAYS - 1) * _DAY_US
+            self.save(trust_checked_at=instants.from_us(day_ago_us))
+            return
         except RemoteError:
             proven = False
         self.save(

@@ -208,6 +208,7 @@ def test_an_edit_moves_updated_at_and_not_the_heartbeat(world: World) -> None:
         ("trustworthy", "error", 200, 1, True),
         ("unfilterable", "error", 400, None, True),
         ("unfilterable", "ignore", 200, 10, True),
+        ("unfilterable", "fail", 500, None, True),
         ("frozen", "error", 200, 0, False),
     ],
 )

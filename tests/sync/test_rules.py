@@ -41,6 +41,16 @@ def test_updated_at_is_proven_to_filter_before_it_is_used(character, trust, worl
     assert state.load(store, project_id(world))["updated_at_trust"] == trust
 
 
+def test_a_server_that_fails_at_a_filter_by_updated_at_is_not_asked_each_round(world, mirror):
+    world.updated_at, world.unfilterable = "unfilterable", "fail"
+    add_runs(world, 260)
+    assert mirror().failures == {}
+    before = len(world.requests)
+    report = mirror()
+    assert [one.status for one in list(world.requests)[before:]] == [200] * report.requests
+    assert report.requests <= 4
+
+
 def test_an_edit_that_left_updated_at_where_it_was_revokes_its_trust(world, mirror, store):
     world.updated_at = "frozen"
     add_runs(world, 10)
