@@ -14,12 +14,13 @@ import orjson
 import sqlalchemy as sa
 
 from mirror import instants, projects
+from mirror.ingest_artifacts import REGISTRY_PREFIX
 from mirror.jsontext import unescape
 from mirror.store import tables
 from mirror.store.store import HEAD, Row, Store
 from mirror.sync.lease import holder
 
-__all__ = ["ProjectStatus", "Status", "SyncEntry", "status"]
+__all__ = ["OrganizationStatus", "ProjectStatus", "Status", "SyncEntry", "status"]
 
 UNFINISHED = ("running", "pending", "preempting")
 
@@ -79,6 +80,22 @@ class ProjectStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OrganizationStatus:
+    """The registries of one organization, which every round reads besides the projects."""
+
+    name: str
+    entity: str
+    """who owns the registries"""
+    registries: int
+    synced_at: str | None
+    """server time of the last round that read all of them; None: never"""
+    age_s: float | None
+    last_error: str | None
+    """what of the last round could not be read"""
+    last_error_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SyncEntry:
     """One entry of the sync log."""
 
@@ -109,6 +126,7 @@ class Status:
     holder: str | None
     """who holds the sync lease now, since when"""
     projects: list[ProjectStatus] = field(default_factory=list)
+    organizations: list[OrganizationStatus] = field(default_factory=list)
     syncs: list[SyncEntry] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +157,8 @@ def status(store: Store, *, path: str | None = None, syncs: int = 5) -> Status:
         size_bytes=store.size_bytes(),
         holder=_said(lease) if lease else None,
         projects=[counts.project(one) for one in found],
-        syncs=_last_syncs(store, syncs, path),
+        organizations=_organizations(store) if path is None else [],
+        syncs=_last_syncs(store, syncs, path, lease),
     )
 
 
@@ -228,21 +247,50 @@ def _age_s(synced_at: str | None) -> float | None:
     return max(0.0, (instants.parse(instants.now()) - instants.parse(synced_at)) / 1_000_000)
 
 
-def _last_syncs(store: Store, limit: int, path: str | None) -> list[SyncEntry]:
+def _organizations(store: Store) -> list[OrganizationStatus]:
+    o, r, s = tables.organizations.c, tables.registries.c, tables.sync_state.c
+    count = sa.select(r.org_entity, sa.func.count()).where(r.deleted_at.is_(None))
+    registries = _grouped(store, count, r.org_entity)
+    rows = store.rows(
+        sa.select(o.name, o.org_entity, s.synced_at, s.last_error, s.last_error_at)
+        .join(tables.sync_state, s.project_id == o.org_entity)
+        .where(s.stage == "registries")
+        .order_by(o.name)
+    )
+    return [
+        OrganizationStatus(
+            name=unescape(row["name"]),
+            entity=unescape(row["org_entity"]),
+            registries=registries[row["org_entity"]],
+            synced_at=row["synced_at"],
+            age_s=_age_s(row["synced_at"]),
+            last_error=row["last_error"] and unescape(row["last_error"]),
+            last_error_at=row["last_error_at"],
+        )
+        for row in rows
+    ]
+
+
+def _last_syncs(store: Store, limit: int, path: str | None, lease: Row | None) -> list[SyncEntry]:
     log = tables.sync_log
     statement = sa.select(log).order_by(log.c.id.desc()).limit(limit)
     if path is not None:
-        statement = statement.where(log.c.path == path)
-    return [_entry(row) for row in store.rows(statement)]
+        entity, _, name = path.partition("/")
+        shared = [f"{entity}/{REGISTRY_PREFIX}*"] if name.startswith(REGISTRY_PREFIX) else []
+        statement = statement.where(log.c.path.in_([path, *shared]))
+    return [_entry(row, lease) for row in store.rows(statement)]
 
 
-def _entry(row: Row) -> SyncEntry:
+def _entry(row: Row, lease: Row | None) -> SyncEntry:
+    outcome = row["outcome"]
+    if outcome == "running" and (lease is None or row["started_at"] < lease["acquired_at"]):
+        outcome = "interrupted"  # whoever began it holds the lease no more
     return SyncEntry(
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         path=row["path"],
         kind=row["kind"],
-        outcome=row["outcome"],
+        outcome=outcome,
         error=row["error"] and unescape(row["error"]),
         report=orjson.loads(unescape(row["report"])) if row["report"] else {},
     )

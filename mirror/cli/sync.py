@@ -143,6 +143,8 @@ def _counts(project: Any) -> str:
     for name, before, after in (("versions_new", "new ", ""), ("versions_gone", "", " gone")):
         if count := getattr(project, name):
             said.append(f"{counted(count, f'{before}version')}{after}")
+    if project.registries_gone:
+        said.append(f"registries gone: {project.registries_gone:,}")
     if project.quarantined:
         said.append(f"{len(project.quarantined):,} in quarantine")
     if project.failed_stages:
@@ -279,6 +281,11 @@ def _print_status(found: Status, stale: Sequence[ProjectStatus]) -> None:
     for project in found.projects:
         if project.last_error:
             click.echo(f"{project.path}: failed at {project.last_error_at}: {project.last_error}")
+    for org in found.organizations:
+        read = age(org.age_s) if org.synced_at else "never"
+        click.echo(f"registries of {org.name}: {org.registries:,}, last read whole: {read}")
+        if org.last_error:
+            click.echo(f"  not read at {org.last_error_at}: {org.last_error}")
     for one in stale:
         click.echo(f"stale: {one.path}, {age(one.age_s)}")
     if found.syncs:

@@ -169,18 +169,29 @@ class Client:
         ).data
         return [data.get(f"node{number}") for number in range(len(ids))]
 
-    def members_by_alias(self, asked: Sequence[tuple[str, str]]) -> list[str | None]:
-        """Ask collections, by id, which version has an alias, in one request; None: none has it."""
+    def pulse(self, operation: str, names: Sequence[str], **variables: Any) -> dict[str, Any]:
+        """Send an operation that asks collections who has each alias, too (`operations.pulse`)."""
+        named = {f"named{number}": name for number, name in enumerate(names)}
+        return self._without_unknown(
+            lambda without: self.request_document(
+                operations.pulse(operation, len(names), without), {**variables, **named}, operation
+            )
+        ).data
+
+    def members_by_alias(self, asked: Sequence[tuple[str, str]]) -> list[Mapping[str, Any] | None]:
+        """Ask collections, by id, for the member (`id`, `artifact {id}`) that has an alias; or None.
+
+        All in one request. `v<N>` is an alias, too.
+        """
         variables: dict[str, str] = {}
         for number, (collection, alias) in enumerate(asked):
             variables |= {f"id{number}": collection, f"alias{number}": alias}
         text = operations.members_by_alias(len(asked))
         data = self.request_document(text, variables, "MirrorMembersByAlias").data
-        found = [
+        return [
             (data.get(f"node{number}") or {}).get("artifactMembership")
             for number in range(len(asked))
         ]
-        return [member["artifact"]["id"] if member and member.get("artifact") else None for member in found]  # fmt: skip
 
     def combined(
         self,

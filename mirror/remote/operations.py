@@ -27,6 +27,7 @@ __all__ = [
     "document",
     "each_by_id",
     "members_by_alias",
+    "pulse",
 ]
 
 OPTIONAL: frozenset[str] = frozenset(
@@ -133,6 +134,22 @@ def members_by_alias(count: int) -> str:
         for n in range(count)
     )
     return f"query MirrorMembersByAlias({declared}) {{\n{fields}\n}}"
+
+
+@functools.lru_cache(maxsize=64)
+def pulse(name: str, slots: int, without: frozenset[str] = frozenset()) -> str:
+    """Return an operation whose collections are asked, too, who has `$named0`, as `named0`, and so on."""
+    declared = "".join(f", $named{n}: String!" for n in range(slots))
+    fields = "\n  ".join(
+        f"named{n}: artifactMembership(aliasName: $named{n}) {{ artifact {{ id }} }}"
+        for n in range(slots)
+    )
+    text = document(name, without)
+    head, brace, rest = text.partition(") {")
+    return f"{head}{declared}{brace}{_NAMED.sub(fields, rest)}"
+
+
+_NAMED = re.compile(r"# named: .*")
 
 
 def _with_fragments(text: str, without: frozenset[str]) -> str:

@@ -452,12 +452,23 @@ NEWER: Final = {
     ("FileConnection", "totalCount"): "TOTAL_COUNT_IN_FILE_CONNECTION",
     ("LinkArtifactPayload", "artifactMembership"): "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE",
     ("Project", "artifactCollectionMembership"): "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
+    ("Project", "artifactCollections"): "COLLECTIONS_OF_PROJECTS",
+    ("ArtifactType", "artifactCollections"): "COLLECTIONS_OF_TYPES",
+    **{(kind, "artifactMemberships"): "MEMBERSHIPS_OF_COLLECTIONS" for kind in KINDS.values()},
+    **{(kind, "aliases"): "ALIASES_OF_COLLECTIONS" for kind in KINDS.values()},
 }
-"Fields that a server without the feature does not know."
+"Fields that a server without the feature does not know; where the feature is None, they are null."
 ASSUMED: Final = frozenset(
-    {"ARTIFACT_COLLECTION_MEMBERSHIP_FILES", "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP"}
-)
-"Features that clients take for granted by now: a world without a word on them has them."
+    {
+        "ARTIFACT_COLLECTION_MEMBERSHIP_FILES", "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
+        "COLLECTIONS_OF_PROJECTS", "COLLECTIONS_OF_TYPES", "MEMBERSHIPS_OF_COLLECTIONS",
+        "ALIASES_OF_COLLECTIONS",
+    }
+)  # fmt: skip
+"""Features that clients take for granted by now: a world without a word on them has them.
+
+Those `..._OF_...` have no name on a server of W&B; they are there to be switched off.
+"""
 NEWER_ARGUMENTS: Final = {
     ("ArtifactType", "artifactCollections"): ("filters", "order"),
     ("Project", "artifactCollections"): ("filters", "order"),
@@ -471,13 +482,16 @@ def with_features(fields: dict[tuple[str, str], Resolver]) -> dict[tuple[str, st
     for (kind, name), feature in NEWER.items():
         made[kind, name] = newer(fields.get((kind, name)), kind, name, feature)
     for (kind, name), arguments in NEWER_ARGUMENTS.items():
-        made[kind, name] = with_newer_arguments(fields[kind, name], kind, name, arguments)
+        made[kind, name] = with_newer_arguments(made[kind, name], kind, name, arguments)
     return made
 
 
 def newer(resolve: Resolver | None, kind: str, name: str, feature: str) -> Resolver:
     def checked(found: Any, args: Args, ctx: Context) -> Any:
-        if not ctx.world.features.get(feature, feature in ASSUMED):
+        enabled = ctx.world.features.get(feature, feature in ASSUMED)
+        if enabled is None:
+            return None
+        if not enabled:
             raise Refused(400, f'Cannot query field "{name}" on type "{kind}".')
         return resolve(found, args, ctx) if resolve is not None else plain(found, name)
 

@@ -77,7 +77,7 @@ def projects_page(projects: Sequence[Project], args: Args, ctx: Context) -> Page
 
 
 def server_info(_root: Any, _args: Args, ctx: Context) -> dict[str, Any]:
-    features = [{"name": name, "isEnabled": on} for name, on in ctx.world.features.items()]
+    features = [{"name": name, "isEnabled": bool(on)} for name, on in ctx.world.features.items()]
     return {
         "cliVersionInfo": {"min_cli_version": "0.9.0", "max_cli_version": "0.31.0"},
         "latestLocalVersionInfo": None, "features": features, "frontendHost": ctx.base_url,

@@ -25,7 +25,7 @@ from mirror.store.store import Store
 from mirror.sync import state
 from mirror.sync.artifacts import ArtifactSync, Choice, Place
 from mirror.sync.listing import Project, windows
-from mirror.sync.pulse import STAGE
+from mirror.sync.pulse import STAGE, Question
 from mirror.sync.report import ProjectReport
 from mirror.sync.round import connect, open_store, targets_of, viewer
 from mirror.sync.task import LIGHT_PAGE, differs
@@ -114,6 +114,7 @@ def _artifacts(store: Store, project: Project, chosen: ProjectSettings) -> Itera
         store=store,
         place=Place(row["project_id"], project.entity, project.name),
         report=ProjectReport(path=project.path),
+        question=Question(),
         choice=Choice(chosen.artifact_types, chosen.artifact_collections),
     )
     for kind, name, detail in look.differences():

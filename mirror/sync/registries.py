@@ -5,8 +5,7 @@ Nothing here fails a project: what cannot be read is a failed stage in the repor
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,28 +13,37 @@ import sqlalchemy as sa
 
 from mirror import ingest, instants
 from mirror import ingest_artifacts as door
-from mirror.errors import GraphQLError, MirrorError, NotFound, RemoteError, TooLarge
-from mirror.jsontext import dumps
+from mirror.errors import (
+    Forbidden,
+    GraphQLError,
+    MirrorError,
+    NotFound,
+    RemoteError,
+    ServerFailed,
+    TooLarge,
+)
+from mirror.jsontext import dumps, escape, unescape
 from mirror.remote.client import Client
 from mirror.remote.pages import PageSize, entity_projects, page_of
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
+from mirror.sync.artifact_task import following
 from mirror.sync.artifacts import ArtifactSync, Choice, Place
 from mirror.sync.engine import ProjectSync
 from mirror.sync.manifests import read_manifest, unread
-from mirror.sync.pulse import ALIASES_A_PAGE, COLLECTIONS_A_PAGE, STAGE, Beside, edited_since
+from mirror.sync.older import LACKS, is_older
+from mirror.sync.pulse import COLLECTIONS_A_PAGE, STAGE, Beside, Question, edited_since
 from mirror.sync.report import Event, ProjectReport
+from mirror.sync.task import Stopped
 
-__all__ = ["Registries", "read_artifacts"]
+__all__ = ["REGISTRIES", "Registries", "owner_of", "read_artifacts"]
 
+REGISTRIES = "registries"
+"""The stage of sync_state that tells of an organization, under the entity that owns its registries."""
 REGISTRIES_A_PAGE = 50
-_LACKS = re.compile(
-    r"cannot query field|unknown (argument|type)|non-nullable field|must not be null"
-    r"|not (implemented|supported)|unsupported",
-    re.I,
-)
-"""What a server says that does not know artifacts at all, rather than fails to list them."""
+FAILURES_TOLD = 3
+"""So many registries that failed are named in the sync log."""
 MANIFESTS_A_ROUND = 1000
 
 
@@ -54,6 +62,7 @@ def read_artifacts(work: ProjectSync) -> None:
         lag_s=settings.lag_s,
         reconcile=settings.reconcile or settings.full,
         reconcile_every_s=settings.reconcile_every_s,
+        question=work.question,
         choice=Choice(settings.artifact_types, settings.artifact_collections),
         emit=work.emit,
         keep_going=work.keep_going,
@@ -65,7 +74,7 @@ def read_artifacts(work: ProjectSync) -> None:
         if settings.depth == "manifests":
             _manifests(work)
     except RemoteError as error:
-        if isinstance(error, GraphQLError) and not stage.answered and _LACKS.search(str(error)):
+        if isinstance(error, GraphQLError) and not stage.answered and LACKS.search(str(error)):
             # A server that has none: told each time, and no reason to call the round failed.
             work.report.warnings.append(f"{work.report.path} has no artifacts to read: {error}")
             return
@@ -120,6 +129,7 @@ class Registries:
     store: Store
     lease: int
     mark: str | None
+    question: Question
     lag_s: float = 300.0
     reconcile: bool = False
     reconcile_every_s: float = 86_400.0
@@ -130,34 +140,82 @@ class Registries:
 
     def ahead(self, organizations: Sequence[Mapping[str, Any]]) -> Beside | None:
         """What a project's pulse may ask along, where the key has one organization and no more."""
-        owners = [(each.get("orgEntity") or {}).get("name") for each in organizations if each]
+        owners = [owner_of(each) for each in organizations if each]
         if len(owners) == 1 and owners[0]:
-            self.beside = Beside(_asked(owners[0]), self._since_us(owners[0]))
+            self.beside = Beside(self._asked(owners[0]), self._since_us(owners[0]))
         return self.beside
 
     def run(self, organizations: Sequence[Mapping[str, Any]]) -> list[ProjectReport]:
-        """Read all of them; return a report for each registry, and for an organization that failed."""
+        """Read all of them; return a report for each registry, and for an organization that failed.
+
+        Each organization is an entry of the sync log, and has a state: when it was last read whole.
+        """
         known = [each for each in organizations if each]
         self._note(known)
         for organization in known:
-            owner = (organization.get("orgEntity") or {}).get("name")
-            if not owner:
-                continue
-            try:
-                self._organization(organization["name"], owner)
-            except RemoteError as error:
-                self._not_read(organization["name"], owner, str(error))
-            except MirrorError:
-                raise  # the store, the lease, or the end of the round
-            except Exception as error:  # noqa: BLE001 - the boundary: the projects are synced by now
-                text = f"internal error: {type(error).__name__}: {error}"
-                self._not_read(organization["name"], owner, text)
+            if owner_of(organization):
+                self._logged(organization["name"], str(owner_of(organization)))
         return self.reports
 
+    # -------------------------------------------------------------- one organization
+
+    def _logged(self, organization: str, owner: str) -> None:
+        """Read an organization's registries, and write into the log what came of it."""
+        pattern = f"{owner}/{door.REGISTRY_PREFIX}*"
+        with self.store.begin(lease=self.lease) as tx:
+            entry = state.start_log(tx, pattern, instants.now())
+        before = len(self.reports)
+        try:
+            error = self._trouble(organization, owner)
+        except Stopped as stopped:
+            self._log(owner, entry, "interrupted", str(stopped), self.reports[before:])
+            raise
+        outcome = "ok" if error is None else "failed"
+        self._log(owner, entry, outcome, error, self.reports[before:])
+
+    def _trouble(self, organization: str, owner: str) -> str | None:
+        """Read an organization's registries; return what of them could not be read, or None."""
+        before = len(self.reports)
+        try:
+            self._organization(organization, owner)
+        except RemoteError as error:
+            self._not_read(organization, owner, str(error))
+        except MirrorError:
+            raise  # the store, the lease, or the end of the round
+        except Exception as error:  # noqa: BLE001 - the boundary: the projects are synced by now
+            text = f"internal error: {type(error).__name__}: {error}"
+            self._not_read(organization, owner, text)
+        failed = [report for report in self.reports[before:] if report.failed_stages]
+        return "; ".join(report.warnings[-1] for report in failed[:FAILURES_TOLD]) or None
+
+    def _log(
+        self,
+        owner: str,
+        entry: int,
+        outcome: str,
+        error: str | None,
+        reports: Sequence[ProjectReport],
+    ) -> None:
+        counts = ("collections", "versions", "versions_new", "versions_gone", "registries_gone")
+        report = {
+            "kind": "registries",
+            "registries": sum(each.kind == "registry" for each in reports),
+            **{name: sum(getattr(each, name) for each in reports) for name in counts},
+        }
+        told: dict[str, Any] = {"last_error": error, "last_error_at": error and instants.now()}
+        if outcome == "ok":
+            told |= {"synced_at": self._at(), "mark": self.mark}
+        with self.store.begin(lease=self.lease) as tx:
+            state.end_log(tx, entry, outcome=outcome, report=report, error=error)
+            state.save(tx, owner, stage=REGISTRIES, **told)
+
     def _not_read(self, organization: str, owner: str, why: str) -> None:
-        report = ProjectReport(path=f"{owner}/{door.REGISTRY_PREFIX}*", kind="registries")
+        self._failure(f"{owner}/{door.REGISTRY_PREFIX}*", f"registries of {organization} were not read: {why}")  # fmt: skip
+
+    def _failure(self, path: str, text: str) -> None:
+        report = ProjectReport(path=path, kind="registries")
         report.failed_stages.append("registries")
-        report.warnings.append(f"registries of {organization} were not read: {why}")
+        report.warnings.append(text)
         self.reports.append(report)
 
     def _note(self, organizations: Sequence[Mapping[str, Any]]) -> None:
@@ -167,84 +225,111 @@ class Registries:
             (row["name"], row["org_entity"])
             for row in self.store.rows(sa.select(c.name, c.org_entity))
         }
-        new = [
-            each
-            for each in organizations
-            if (each["name"], (each.get("orgEntity") or {}).get("name")) not in held
-        ]
+        new = [each for each in organizations if (each["name"], owner_of(each)) not in held]
         if new:
             with self.store.begin(lease=self.lease) as tx:
                 door.ingest_organizations(tx, new, synced_at=self._at())
 
     def _organization(self, organization: str, owner: str) -> None:
         listed: set[str] = set()
-        for position, node in enumerate(self._listed(owner)):
-            key = ingest.project_key(node)
+        for position, (key, node) in enumerate(self._listed(owner)):
             listed.add(key)
-            self._registry(node, key, organization, owner, position)
+            if node is not None:
+                self._registry(node, key, organization, owner, position)
             self.keep_going()
         r = tables.registries.c
         held = self.store.rows(
             sa.select(r.project_id, r.full_name).where(
-                r.org_entity == owner, r.deleted_at.is_(None)
+                r.org_entity == escape(owner), r.deleted_at.is_(None)
             )
         )
-        gone = [row["project_id"] for row in held if row["project_id"] not in listed]
-        gone = [key for key in gone if not self._answers(owner, key)]
-        if gone:
-            with self.store.begin(lease=self.lease) as tx:
-                door.tombstone_registries(tx, gone, at=self._at())
-                ingest.tombstone_projects(tx, gone, at=self._at())
+        gone = [
+            row["project_id"]
+            for row in held
+            if row["project_id"] not in listed and not self._answers(owner, row["full_name"])
+        ]
+        if not gone:
+            return
+        with self.store.begin(lease=self.lease) as tx:
+            door.tombstone_registries(tx, gone, at=self._at())
+            ingest.tombstone_projects(tx, gone, at=self._at())
+        self.reports.append(
+            ProjectReport(
+                path=f"{owner}/{door.REGISTRY_PREFIX}*",
+                kind="registries",
+                registries_gone=len(gone),
+            )
+        )
 
-    def _answers(self, owner: str, key: str) -> bool:
-        """A second look at a registry that a listing lacked."""
-        r = tables.registries.c
-        row = self.store.one(sa.select(r.full_name).where(r.project_id == key))
-        if row is None:
+    def _answers(self, owner: str, name: str) -> bool:
+        """A second look at a registry that a listing lacked. One that is refused is there."""
+        try:
+            found = self.client.execute("MirrorProjectOwner", entity=owner, project=unescape(name))
+        except NotFound:
             return False
-        found = self.client.execute("MirrorProjectOwner", entity=owner, project=row["full_name"])
+        except Forbidden:
+            return True
         return found.get("project") is not None
 
-    def _listed(self, owner: str) -> list[Mapping[str, Any]]:
-        """The registries of an organization, each with its collections where one request tells both."""
-        found: list[Mapping[str, Any]] = []
-        after = None
-        edited = True
+    # -------------------------------------------------------------- listing them
+
+    def _listed(self, owner: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        """Yield the registries of an organization, a page in memory at a time: key and node.
+
+        With its collections where one request tells both; None for one that could not be read.
+        """
+        after, edited, used = None, True, set[str | None]()
         while True:
             variables = {
                 "page": after, "first": REGISTRIES_A_PAGE, "edited": edited,
-                "since": edited_since(self._since_us(owner) or 0), **_asked(owner),
+                "since": edited_since(self._since_us(owner) or 0), **self._asked(owner),
             }  # fmt: skip
             try:
-                data = self._along(after) or self.client.execute("MirrorRegistryPulse", **variables)
-            except TooLarge:
-                # One by one, in pages that ArtifactSync finds the size of.
-                return self._one_by_one(owner)
-            except GraphQLError:
-                if edited:
+                data = self._along(after) or self.client.pulse(
+                    "MirrorRegistryPulse", self.question.names, **variables
+                )
+            except (GraphQLError, TooLarge, Forbidden, ServerFailed) as error:
+                if isinstance(error, GraphQLError) and edited:
                     edited = False
                     continue
-                return self._one_by_one(owner)  # an older server, which does not filter here
-            page = page_of((data.get("entity") or {}).get("projects"))
-            found += [node for node in page.nodes if node["name"].startswith(door.REGISTRY_PREFIX)]
-            if not page.has_next or not page.end_cursor or page.end_cursor == after:
-                return found
-            after = page.end_cursor
+                # Too much at once, an older server, or trouble with one of them: each by itself.
+                yield from self._one_by_one(owner)
+                return
+            found = (data.get("entity") or {}).get("projects")
+            if found is None:
+                yield from self._one_by_one(owner)
+                return
+            page = page_of(found)
+            del data, found
+            for node in page.nodes:
+                if node["name"].startswith(door.REGISTRY_PREFIX):
+                    yield ingest.project_key(node), node
+            if not page.has_next:
+                return
+            used.add(after)
+            after = following(page, used, f"{owner}: the listing of registries")
 
     def _along(self, after: str | None) -> dict[str, Any] | None:
-        """The first page, where a project has asked for it along with its own."""
+        """The first page, where a project has asked for it along with its own; it is kept no longer."""
         if after is not None or self.beside is None or self.beside.answer is None:
             return None
-        return {"entity": self.beside.answer}
+        answer, self.beside.answer = self.beside.answer, None
+        return {"entity": answer}
 
-    def _one_by_one(self, owner: str) -> list[Mapping[str, Any]]:
-        """The registries of an organization, each read by itself."""
-        found: list[Mapping[str, Any]] = []
+    def _one_by_one(self, owner: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        """The registries of an organization, each asked for by itself; trouble with one is its own."""
         for project in entity_projects(self.client, owner):
-            if project["name"].startswith(door.REGISTRY_PREFIX):
+            if not project["name"].startswith(door.REGISTRY_PREFIX):
+                continue
+            key = ingest.project_key(project)
+            try:
                 data = self.client.execute("MirrorRegistry", entity=owner, project=project["name"])
-                found.append({**project, **(data.get("project") or {})})
-        return found
+            except RemoteError as error:
+                path = f"{owner}/{project['name']}"
+                self._failure(path, f"registry {path} was not read: {error}")
+                yield key, None
+                continue
+            yield key, {**project, **(data.get("project") or {})}
 
     def _since_us(self, owner: str) -> int | None:
         """The oldest mark of the registries held, with the overlap; None where there is none."""
@@ -252,10 +337,21 @@ class Registries:
         row = self.store.one(
             sa.select(sa.func.min(s.mark).label("mark"))
             .select_from(tables.registries.join(tables.sync_state, s.project_id == r.project_id))
-            .where(r.org_entity == owner, s.stage == STAGE, r.deleted_at.is_(None))
+            .where(r.org_entity == escape(owner), s.stage == STAGE, r.deleted_at.is_(None))
         )
         mark_us = instants.to_us(row["mark"]) if row and row["mark"] else None
         return None if mark_us is None else max(0, mark_us - int(self.lag_s * 1_000_000))
+
+    def _asked(self, owner: str) -> dict[str, Any]:
+        return {
+            "owner": owner,
+            "registries": REGISTRIES_A_PAGE,
+            "filters": dumps({"name": {"$regex": f"^{door.REGISTRY_PREFIX}"}}),
+            "collections": COLLECTIONS_A_PAGE,
+            **self.question.variables,
+        }
+
+    # -------------------------------------------------------------- one registry
 
     def _registry(
         self, node: Mapping[str, Any], key: str, organization: str, owner: str, position: int
@@ -276,6 +372,7 @@ class Registries:
             store=self.store,
             place=Place(key, owner, node["name"]),
             report=report,
+            question=self.question,
             lease=self.lease,
             mark=self.mark,
             lag_s=self.lag_s,
@@ -285,7 +382,7 @@ class Registries:
             keep_going=self.keep_going,
         )
         page = page_of(node.get("artifactCollections"))
-        whole = node.get("artifactCollections") is not None and not page.has_next
+        whole = not page.has_next and not is_older(node)
         try:
             stage.run(page.nodes if whole else None)
         except RemoteError as error:
@@ -304,14 +401,9 @@ class Registries:
         return self.mark or instants.now()
 
 
-def _asked(owner: str) -> dict[str, Any]:
-    return {
-        "owner": owner,
-        "registries": REGISTRIES_A_PAGE,
-        "filters": dumps({"name": {"$regex": f"^{door.REGISTRY_PREFIX}"}}),
-        "collections": COLLECTIONS_A_PAGE,
-        "aliases": ALIASES_A_PAGE,
-    }
+def owner_of(organization: Mapping[str, Any]) -> str | None:
+    """The entity that owns an organization's registries."""
+    return (organization.get("orgEntity") or {}).get("name")
 
 
 _PROJECT_FIELDS = (

@@ -72,6 +72,7 @@ class ProjectReport:
     versions_new: int = 0
     versions_gone: int = 0
     """places of versions in collections that are there no more"""
+    registries_gone: int = 0
     manifests: int = 0
     failed_stages: list[str] = field(default_factory=list)
     """what could not be read besides the runs; the project itself is not failed by it"""
@@ -139,7 +140,8 @@ class SyncReport:
         """Sums over all projects, by name."""
         names = (
             "runs", "new", "changed", "tombstoned", "revived", "out_of_selection", "reread", "missed",
-            "sweeps", "collections", "versions", "versions_new", "versions_gone", "manifests",
+            "sweeps", "collections", "versions", "versions_new", "versions_gone", "registries_gone",
+            "manifests",
         )  # fmt: skip
         return {name: self.total(name) for name in names}
 

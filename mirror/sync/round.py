@@ -27,7 +27,7 @@ from mirror.store.store import Store
 from mirror.sync import collector, kinds, lease, registries, state
 from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
-from mirror.sync.pulse import Ahead, Beside
+from mirror.sync.pulse import Ahead, Beside, Question
 from mirror.sync.report import Event, ProjectReport, SyncReport
 from mirror.sync.task import Settings, Stopped
 
@@ -36,6 +36,10 @@ __all__ = ["connect", "open_store", "settings_for", "sync", "targets_of", "viewe
 
 _LOOK_UP_S = 0.5
 """How often a wait for the server looks whether the round is to end."""
+
+
+WARNINGS_KEPT = 10
+"""So many warnings of a project's round are kept in the sync log."""
 
 
 def _quiet(_event: Event) -> None:
@@ -106,6 +110,7 @@ def sync(
             emit=lambda event: emit(replace(event, requests=client.stats.requests)),
             stopping=stopping,
             flags={"reconcile": reconcile, "full": full, "yes": yes},
+            question=Question.of(opened, client.base_url),
         )
         return _round(order, wanted)
 
@@ -121,6 +126,7 @@ class _Order:
     emit: Callable[[Event], None]
     stopping: Callable[[], bool]
     flags: Mapping[str, bool]
+    question: Question
 
 
 @contextmanager
@@ -188,6 +194,8 @@ def _round(order: _Order, wanted: Sequence[str] | None) -> SyncReport:
     where = order.store.path or order.store.engine.url.render_as_string(hide_password=True)
     report = SyncReport(started_at=instants.now(), store=str(where))
     order.emit(Event("started"))
+    with order.store.begin(lease=order.token) as tx:
+        state.end_killed(tx)
     who = viewer(order.client)
     mark = _before(order.client.server_time)
     targets = targets_of(order.client, order.config, who, wanted, report.failures)
@@ -243,7 +251,8 @@ def _one(
         stopping=order.stopping,
     )
     if "artifacts" in work.settings.take:
-        work.ahead = Ahead(order.client, order.store, work.settings.lag_s, beside)
+        work.question = order.question
+        work.ahead = Ahead(order.client, order.store, work.settings.lag_s, order.question, beside)
     try:
         report, outcome = work.run(), "ok"
         kinds.read(work)
@@ -263,6 +272,11 @@ def _one(
             "runs": report.runs,
             "new": report.new,
             "tombstoned": report.tombstoned,
+            "collections": report.collections,
+            "versions": report.versions,
+            "versions_gone": report.versions_gone,
+            "failed_stages": report.failed_stages,
+            "warnings": report.warnings[:WARNINGS_KEPT],
         }
         state.end_log(tx, entry, outcome=outcome, report=counts, error=report.error)
     done = "finished" if report.error is None else "failed"
@@ -283,6 +297,7 @@ def _registries(order: _Order, mark: str | None) -> registries.Registries:
         store=order.store,
         lease=order.token,
         mark=mark,
+        question=order.question,
         lag_s=s.lag_s,
         reconcile=order.flags["reconcile"] or order.flags["full"],
         reconcile_every_s=s.reconcile_every_s,

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 STAGE = "runs"
+ENTRIES_LOOKED_AT = 10_000
+"""So many entries of the sync log, the newest, may belong to a round that was killed."""
 _UNFINISHED = ("running", "pending", "preempting")
 
 LIGHT_COLUMNS = (
@@ -184,6 +186,17 @@ def start_log(tx: Transaction, path: str, started_at: str) -> int:
     )
     key = inserted.inserted_primary_key
     return int(key[0]) if key else 0
+
+
+def end_killed(tx: Transaction) -> None:
+    """End the newest entries that say "running", for one who holds the lease: whoever began them died."""
+    log = tables.sync_log.c
+    newest = sa.select(sa.func.max(log.id) - ENTRIES_LOOKED_AT).scalar_subquery()
+    tx.execute(
+        sa.update(tables.sync_log)
+        .where(log.outcome == "running", log.id > newest)
+        .values(outcome="interrupted")
+    )
 
 
 def end_log(

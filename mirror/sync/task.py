@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,11 +26,9 @@ from mirror.store import tables
 from mirror.store.store import Row, Store
 from mirror.sync import state
 from mirror.sync.listing import Project, windows
+from mirror.sync.pulse import Ahead, Question
 from mirror.sync.report import Event, ProjectReport
 from mirror.sync.walk import Window, all_of
-
-if TYPE_CHECKING:
-    from mirror.sync.pulse import Ahead
 
 __all__ = [
     "LIGHT_PAGE",
@@ -117,6 +115,7 @@ class Task:
         self.sweep_page: Page | None = None
         self.counted: int | None = None
         self.ahead: Ahead | None = None
+        self.question: Question = Question()
 
     # -------------------------------------------------------------- listings
 

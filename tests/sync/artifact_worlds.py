@@ -113,13 +113,15 @@ def names(value: Any) -> list[str]:
     return json.loads(value) if isinstance(value, str) else list(value)
 
 
-def holders(store: Store, collection: str) -> list[tuple[str, str, bool]]:
+def holders(store: Store, collection: str, path: str = PATH) -> list[tuple[str, str, bool]]:
     """The alias history of a collection: (alias, artifact, stands), oldest first."""
-    a, c = tables.artifact_aliases.c, tables.artifact_collections.c
+    a, c, p = tables.artifact_aliases.c, tables.artifact_collections.c, tables.projects.c
+    entity, _, name = path.partition("/")
     rows = store.rows(
         sa.select(a.alias, a.artifact_id, a.until_us)
         .join(tables.artifact_collections, c.id == a.collection_id)
-        .where(c.name == collection)
+        .join(tables.projects, p.project_id == c.project_id)
+        .where(c.name == collection, p.entity == entity, p.name == name)
         .order_by(a.since_us)
     )
     return [(row["alias"], row["artifact_id"], row["until_us"] is None) for row in rows]

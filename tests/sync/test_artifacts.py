@@ -194,6 +194,7 @@ def test_a_failing_listing_of_artifacts_does_not_fail_the_runs(filled, mirror, s
 )
 def test_a_server_that_knows_no_artifacts_is_told_and_fails_nothing(filled, mirror, says):
     filled.fail("MirrorArtifactPulse", errors=says)
+    filled.fail("MirrorArtifactTypes", errors=says)
     report = mirror()
     assert (report.exit_code, report.counts["new"]) == (0, 2)
     assert "has no artifacts to read" in str(report.projects[0].warnings)
