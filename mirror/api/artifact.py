@@ -513,7 +513,8 @@ class Artifact:
             multipart: without effect. Files come side by side, each as one stream that goes on where it
                 broke; a file of any size is never fetched in several parts at once.
 
-        References are recorded in the manifest and not fetched. Raises NotMirrored offline for contents
+        References to files of other versions are fetched like files; those that lead elsewhere (s3, gs,
+        http …) are recorded in the manifest and not fetched (`get_entry(path).download()` does). Raises NotMirrored offline for contents
         that are not kept, UnsafeName, ContentError (also where the folder has a folder in the place of a
         file, or a file in that of a folder), RemoteError.
         """
@@ -534,6 +535,7 @@ class Artifact:
         root: str,
         *,
         skip_cache: bool = False,
+        references: bool = False,
         allow_missing_references: bool = False,
     ) -> None:
         done = self._service_api.download_artifact(
@@ -541,12 +543,18 @@ class Artifact:
             entries,
             Path(root),
             skip_cache=skip_cache,
+            references=references,
             allow_missing_references=allow_missing_references,
+            fallback=self._address_by_key,
         )
         left_out = [each for each in done.skipped if each.entry.ref is None]
         if left_out:
             more = f" (and {len(left_out) - 1:,} more)" if len(left_out) > 1 else ""
             raise ContentError(f"{left_out[0].entry.path!r} in {root}: {left_out[0].reason}{more}")
+
+    def _address_by_key(self, entry: Entry) -> str:
+        collection = self.name.split(":")[0]
+        return self.manifest._address_by_key(entry, self.entity, self.project, collection)
 
     def _default_root(self, include_version: bool = True) -> str:
         name = self.source_name if include_version else self.source_name.split(":")[0]
@@ -759,12 +767,20 @@ def download_version(
     root: Path,
     *,
     prefix: str = "",
+    references: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Downloaded:
     """Put the files of a version whose path starts so below a folder, and return what was done.
 
-    What `Artifact.download` refuses to go without is in `skipped` here. Raises MirrorError.
+    `references` fetches those to http, https and file, too, and leaves out the others. What
+    `Artifact.download` refuses to go without is in `skipped` here. Raises MirrorError.
     """
     return artifact._service_api.download_artifact(
-        str(artifact._node["id"]), artifact.manifest._blobs(prefix), root, on_progress=on_progress
+        str(artifact._node["id"]),
+        artifact.manifest._blobs(prefix),
+        root,
+        references=references,
+        allow_missing_references=references,
+        fallback=artifact._address_by_key,
+        on_progress=on_progress,
     )

@@ -284,20 +284,29 @@ class ArtifactDoor(ContentDoor):
         root: Path,
         *,
         skip_cache: bool = False,
+        references: bool = False,
         allow_missing_references: bool = False,
+        fallback: Callable[[Entry], str] | None = None,
         on_progress: Callable[[Progress], object] | None = None,
     ) -> Downloaded:
         """Put entries of a version below a folder. Contents that are kept cost no request.
 
+        References to files of other versions are files like any other; `references` fetches those that
+        lead elsewhere, too. `fallback` gives an address below the API.
+
         Raises NotMirrored offline for contents that are not kept, UnsafeName, ContentError, RemoteError.
         """
+        from mirror.api.artifact_references import References
         from mirror.blobs import download_entries
 
+        of = References(artifact_id, self.artifact_manifest, self._addresses)
         return download_entries(
             self.blobs,
-            entries,
+            [of.followed(entry) if entry.ref else entry for entry in entries],
             root,
-            urls=lambda wanted: self._addresses(artifact_id, wanted),
+            urls=of.addresses,
+            fallback=fallback,
+            references=references,
             client=lambda: self.client,
             threads=self.config.contents.threads,
             on_progress=on_progress,
@@ -321,7 +330,9 @@ class ArtifactDoor(ContentDoor):
                 {"id": artifact_id, "names": names, "first": FILES_PAGE, "after": after},
             )
             for one in (page or {}).get("edges") or ():
-                node = one["node"]
+                node = one.get("node")
+                if not node:
+                    continue
                 found[node["name"]] = node["directUrl"]
                 found.setdefault(node["displayName"], node["directUrl"])
             info = (page or {}).get("pageInfo") or {}

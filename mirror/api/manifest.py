@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from mirror.api.notices import warn
 from mirror.jsontext import loads
@@ -106,12 +106,13 @@ class ArtifactManifestEntry:
     ) -> str:
         """Put the file below `root` (the artifact's folder by default) and return its path.
 
-        Contents that are kept cost no request. Raises NotMirrored offline for others, UnsafeName,
-        ContentError, RemoteError.
+        Contents that are kept cost no request. A reference is fetched where it is http, https or file.
+        Raises NotMirrored offline for contents that are not kept, UnsafeName, ContentError (also for
+        references to s3, gs and others), RemoteError, FileNotFoundError.
         """
         artifact = self.parent_artifact()
         folder = str(root or artifact._default_root())
-        artifact._place([self.as_blob()], folder, skip_cache=bool(skip_cache))
+        artifact._place([self.as_blob()], folder, skip_cache=bool(skip_cache), references=True)
         return os.path.join(folder, self.path)  # noqa: PTH118 - the text callers see
 
     def ref_target(self) -> str:
@@ -221,6 +222,18 @@ class ArtifactManifest:
         else:
             found = {path: entry.as_blob() for path, entry in self._entries.items()}
         return [entry for path, entry in found.items() if path.startswith(prefix)]
+
+    def _address_by_key(self, entry: Entry, entity: str, project: str, collection: str) -> str:
+        """Where the API itself gives a file to who has a key, by the layout that the manifest names."""
+        from mirror.blobs.digests import raw_digest
+
+        config = self._document.get("storagePolicyConfig") or {}
+        digest = raw_digest(entry.digest).hex()
+        if config.get("storageLayout", "V1") == "V1":
+            return f"/artifacts/{quote(entity)}/{digest}"
+        region, birth = config.get("storageRegion") or "default", entry.birth_artifact_id or ""
+        parts = (region, entity, project, collection, birth, digest, PurePosixPath(entry.path).name)
+        return "/".join(("/artifactsV2", *(quote(part, safe="") for part in parts)))
 
     def _read_blobs(self) -> dict[str, Entry]:
         """Entries as they are stored: a download needs none of what the public objects can."""

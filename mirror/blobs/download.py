@@ -138,7 +138,7 @@ def download_entries(
         skip_cache: use and keep nothing in the store. references: fetch entries with a `ref` too
             (http, https and file). allow_missing_references: leave out those that cannot be fetched.
         fallback: gives an address below the API, where the key is shown, for an entry whose signed
-            address failed twice.
+            address failed twice, or that has none.
 
     A file that is there with other contents is replaced; other files of the folder stay. All names are
     judged before anything is fetched.
@@ -328,7 +328,7 @@ class _Work:
         todo = list(groups.values())
         for start in range(0, len(todo), BATCH):
             batch = todo[start : start + BATCH]
-            addresses = _Addresses(self.urls, [group[0][0] for group in batch])
+            addresses = _Addresses(self.urls, [group[0][0] for group in batch], self.fallback)
             self._in_threads(batch, partial(self._fetch_group, addresses), threads)
 
     def _in_threads(self, items: Sequence[Any], do: Callable[[Any], object], threads: int) -> None:
@@ -502,8 +502,11 @@ def _copy_local(entry: Entry, source: Path, file: FileIO) -> None:
 class _Addresses:
     """The addresses of a batch, asked for when the first is needed and again when one expired."""
 
-    def __init__(self, urls: Urls, entries: Sequence[Entry]) -> None:
+    def __init__(
+        self, urls: Urls, entries: Sequence[Entry], fallback: Callable[[Entry], str] | None
+    ) -> None:
         self._urls = urls
+        self._fallback = fallback
         self._waiting = {entry.path: entry for entry in entries}
         self._known: dict[str, str] | None = None
         self._lock = threading.Lock()
@@ -514,9 +517,11 @@ class _Addresses:
             if self._known is None:
                 self._known = self._asked()
             found = self._known.get(entry.path)
-        if not found:
-            raise NotFound(f"the server gives no address for {entry.path!r}: it has no such file")
-        return found
+        if found:
+            return found
+        if self._fallback is not None:
+            return self._fallback(entry)
+        raise NotFound(f"the server gives no address for {entry.path!r}: it has no such file")
 
     def renew(self, entry: Entry, expired: str) -> None:
         """Ask for new addresses of all that wait, unless somebody has while this one was tried."""

@@ -35,6 +35,7 @@ _NAMED = 3
 @click.option(
     "--prefix", metavar="TEXT", help="Only the files of an artifact whose path starts so."
 )
+@click.option("--references", is_flag=True, help="Fetch references of an artifact to http, https and file, too.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Ask no server: only what is kept here.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as one JSON object.")
@@ -46,6 +47,7 @@ def get(
     what: str,
     folder: Path | None,
     prefix: str | None,
+    references: bool,
     offline: bool,
     quiet: bool,
     as_json: bool,
@@ -66,10 +68,11 @@ def get(
     api = Api(store=store, config=config, mode="offline" if offline else None)
     with _followed(quiet=quiet) as on_progress:
         if _is_artifact(what):
-            done = _artifact(api, what, folder, prefix, on_progress)
-        elif prefix is not None:
+            done = _artifact(api, what, folder, prefix or "", references, on_progress)
+        elif prefix is not None or references:
+            option = "--prefix" if prefix is not None else "--references"
             raise click.UsageError(
-                "--prefix is for artifacts; write the files of a run as RUN/FILES"
+                f"{option} is for artifacts; write the files of a run as RUN/FILES"
             )
         else:
             done = _files(api, what, folder or Path(), on_progress)
@@ -89,13 +92,15 @@ def _is_artifact(what: str) -> bool:
 
 
 def _artifact(
-    api: Any, what: str, folder: Path | None, prefix: str | None, on_progress: Any
+    api: Any, what: str, folder: Path | None, prefix: str, references: bool, on_progress: Any
 ) -> dict[str, Any]:
     from mirror.api.artifact import download_version
 
     artifact = api.artifact(what.strip("/"))
     root = Path(artifact._default_root()) if folder is None else folder
-    done = download_version(artifact, root, prefix=prefix or "", on_progress=on_progress)
+    done = download_version(
+        artifact, root, prefix=prefix, references=references, on_progress=on_progress
+    )
     if prefix and not (done.files or done.references or done.skipped):
         raise ContentError(
             f"{artifact.qualified_name} has no file whose path starts with {prefix!r}"

@@ -133,6 +133,50 @@ def test_an_artifact_comes_once_and_then_offline(world: World, run: Run, path: s
     assert below(tmp_path / "two") == {"d/b.txt": b"b"}
 
 
+def test_references_are_counted_apart_and_fetched_when_asked(
+    world: World, run: Run, path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "local").write_bytes(b"here")
+    elsewhere = {"l.txt": (tmp_path / "local").as_uri(), "s3.bin": "s3://bucket/key"}
+    world.artifacts.log("team/vision/refs", files={"a.txt": b"a"}, references=elsewhere)
+    world.artifacts.log("team/vision/one", files={"a.txt": b"a"}, references={"x": "s3://b/x"})
+    out = tmp_path / "out"
+    done = run("get", "team/vision/one:v0", "--to", out)
+    assert done.stdout.splitlines() == [
+        f"team/vision/one:v0: 1 file in {out}, 1 fetched (1 B)",
+        "1 reference not fetched (s3://b/x)",
+    ]
+    done = run("get", "team/vision/refs:v0", "--to", out, "--quiet")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert below(out) == {"a.txt": b"a"}
+    asked = run("get", "team/vision/refs:v0", "--to", out, "--references", "--json")
+    assert asked.exit_code == 3
+    assert "s3.bin: left out: " in asked.stderr
+    assert json.loads(asked.stdout)["files"] == 2
+    assert below(out) == {"a.txt": b"a", "l.txt": b"here"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("logs/*.txt", {"logs\\a.txt", "logs/b.txt"}),
+        ("logs\\a.txt", {"logs\\a.txt"}),
+        ("a[1].txt", {"a[1].txt"}),
+        ("a?.txt", {"a1.txt"}),
+        ("CON", {"CON"}),
+    ],
+)
+def test_names_from_windows_and_names_that_look_like_globs(
+    world: World, run: Run, path: str, tmp_path: Path, pattern: str, expected: set[str]
+) -> None:
+    files = world.add_run("team/vision", name="odd", state="finished").recorded().files
+    for name in ("logs\\a.txt", "logs/b.txt", "a[1].txt", "a1.txt", "CON"):
+        files[name] = StoredFile(world.number(), name, NOW, name.encode(), "text/plain")
+    done = run("get", f"team/vision/odd/{pattern}", "--to", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert set(below(tmp_path / "out")) == expected
+
+
 def test_a_version_that_is_not_there_is_told(run: Run, path: str) -> None:
     done = run("get", "team/vision/data:v7")
     assert done.exit_code == 1
