@@ -81,7 +81,10 @@ def shelf_settings(
 ) -> Iterator[Config]:
     with ExitStack() as stack:
         url = new_store(request.param, tmp_path_factory, request, stack)
-        yield resolve(store=url, base_url=shelf_server.url, api_key=KEY, environ={}, cwd="/")
+        home = {
+            "HOME": str(tmp_path_factory.mktemp("home"))
+        }  # contents of PostgreSQL's lie below it
+        yield resolve(store=url, base_url=shelf_server.url, api_key=KEY, environ=home, cwd="/")
 
 
 @pytest.fixture(scope="module")

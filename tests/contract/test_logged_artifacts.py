@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from compare import outcome, same
 from filled import KEY
+from new_stores import new_store
 from shelved import shown
 
 import mirror
@@ -35,8 +37,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def config(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Settings for a store that mirrors what was logged."""
+def logged(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """The server, when the real package has logged into it."""
     folder = tmp_path_factory.mktemp("logged-artifacts")
     environment = {
         "WANDB_BASE_URL": server.url,
@@ -48,11 +50,25 @@ def config(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Config:
     }
     script = Path(__file__).with_name("log_artifacts.py")
     subprocess.run([sys.executable, script], cwd=folder, env=environment, check=True, timeout=120)
-    found = resolve(
-        store=str(folder / "mirror.db"), base_url=server.url, api_key=KEY, environ={}, cwd=folder
-    )
-    assert sync([PATH], config=found).ok
-    return found
+    return server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def config(
+    request: pytest.FixtureRequest,
+    logged: Server,
+    postgres_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Config]:
+    """Settings for a store that mirrors what was logged."""
+    with ExitStack() as stack:
+        url = new_store(request.param, tmp_path_factory, request, stack)
+        home = {
+            "HOME": str(tmp_path_factory.mktemp("home"))
+        }  # contents of PostgreSQL's lie below it
+        found = resolve(store=url, base_url=logged.url, api_key=KEY, environ=home, cwd="/")
+        assert sync([PATH], config=found).ok
+        yield found
 
 
 @pytest.fixture(scope="module")
