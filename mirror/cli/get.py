@@ -101,11 +101,10 @@ def _artifact(
     done = download_version(
         artifact, root, prefix=prefix, references=references, on_progress=on_progress
     )
+    place = f"{artifact.entity}/{artifact.project}/{artifact.name.split(':')[0]}:{artifact.version}"
     if prefix and not (done.files or done.references or done.skipped):
-        raise ContentError(
-            f"{artifact.qualified_name} has no file whose path starts with {prefix!r}"
-        )
-    return _done(artifact.qualified_name, root, done)
+        raise ContentError(f"{place} has no file whose path starts with {prefix!r}")
+    return _done(place, root, done)
 
 
 def _files(api: Any, what: str, folder: Path, on_progress: Any) -> dict[str, Any]:
