@@ -145,7 +145,9 @@ class ServerFailed(RemoteError):
 
 
 class TooLarge(ServerFailed):
-    """The server refuses to take or give so much at once: ask for less."""
+    """The server refuses to take or give so much at once: ask for less; `most` if it said how much."""
+
+    most: int | None = None
 
 
 _UNKNOWN_TO_SERVER = re.compile(r"Cannot query field|Unknown (argument|type|fragment)", re.I)

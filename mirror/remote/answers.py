@@ -73,7 +73,10 @@ _PASSING = re.compile(
     r"|overload|context canceled|connection re(set|fused)|panic", re.I)  # fmt: skip
 _TOO_LARGE = re.compile(
     r"complexity|page size|\b(query|request|response|result|entity)( \w+)? too (large|complex|expensive)"
-    r"|\bfirst\b.{0,40}(exceed|max|at most|less than)", re.I)  # fmt: skip
+    r"|\b(first|last|limit|per_?page)\b.{0,40}(exceed|max|at most|less than|greater|larger|too (big|large|many)|<=|≤|between)"
+    r"|(exceed|greater than|larger than|too many|more than).{0,40}\b(first|records|nodes|rows|edges|items)\b", re.I)  # fmt: skip
+_STATED = re.compile(
+    r"(?:at most|max(?:imum)?|limit|exceeds?|than(?: or equal to)?|<=|≤|between \d+ and)\D{0,30}?(\d+)", re.I)  # fmt: skip
 _KEY = re.compile(r"not logged in|invalid api key|unauthenticated", re.I)
 _RIGHT = re.compile(r"permission denied|forbidden|access denied|unauthorized|not authorized", re.I)
 
@@ -117,14 +120,22 @@ def _refusal(operation: str, status: int, messages: list[str]) -> RemoteError:
             f"{operation}: the server does not let this key do that ({status}){said}", **about
         )
     if status == 413 or _TOO_LARGE.search(text):
-        return TooLarge(
+        error = TooLarge(
             f"{operation}: the server refuses so much at once ({status}){said}: lower page_size_max "
             "under [sync]",
             **about,
         )
+        error.most = _stated_limit(text)
+        return error
     if status == 501:
         return ServerFailed(f"{operation}: the server cannot do that ({status}){said}", **about)
     return GraphQLError(operation, messages or [f"HTTP {status}"], status=status)
+
+
+def _stated_limit(text: str) -> int | None:
+    """How large a page may be at most, where a refusal says so."""
+    found = None if "complexity" in text.lower() else _STATED.search(text)
+    return int(found[1]) if found else None
 
 
 def _redirected(operation: str, status: int, headers: Headers) -> RemoteError:

@@ -150,11 +150,13 @@ class Client:
         return self.request(operation, **variables).data
 
     def request(self, operation: str, /, **variables: Any) -> Reply:
-        """Send a named operation and return the Reply. Raises RemoteError."""
-        return self._without_unknown(
-            lambda without: self.request_document(
-                operations.document(operation, without), variables, operation
-            )
+        """Send a named operation and return the Reply. Raises RemoteError.
+
+        Where the server refuses pages so large, asks for smaller ones, from then on: a page may hold
+        fewer than were asked for, and say that there are more.
+        """
+        return self._sized(
+            operation, variables, lambda without: operations.document(operation, without)
         )
 
     def each_by_id(
@@ -172,10 +174,10 @@ class Client:
     def pulse(self, operation: str, names: Sequence[str], **variables: Any) -> dict[str, Any]:
         """Send an operation that asks collections who has each alias, too (`operations.pulse`)."""
         named = {f"named{number}": name for number, name in enumerate(names)}
-        return self._without_unknown(
-            lambda without: self.request_document(
-                operations.pulse(operation, len(names), without), {**variables, **named}, operation
-            )
+        return self._sized(
+            operation,
+            {**variables, **named},
+            lambda without: operations.pulse(operation, len(names), without),
         ).data
 
     def members_by_alias(self, asked: Sequence[tuple[str, str]]) -> list[Mapping[str, Any] | None]:
@@ -202,8 +204,7 @@ class Client:
     ) -> Reply:
         """Send several selections of one project as one document (`operations.combine`).
 
-        Where the server refuses pages so large, asks for smaller ones, from then on: a page may hold
-        fewer than were asked for, and say that there are more.
+        Pages are as in `request`.
         """
 
         def send(without: frozenset[str]) -> Reply:
@@ -214,8 +215,25 @@ class Client:
             fitting = {alias: self._page_limits.fit(item) for alias, item in selections.items()}
             try:
                 return self._without_unknown(send)
-            except TooLarge:
-                if not self._page_limits.lower(fitting.values()):
+            except TooLarge as error:
+                if not self._page_limits.lower(fitting.values(), error.most):
+                    raise
+
+    def _sized(
+        self,
+        operation: str,
+        variables: Mapping[str, Any],
+        text: Callable[[frozenset[str]], str],
+    ) -> Reply:
+        """Send a named operation, with smaller pages where the server refuses so large ones."""
+        while True:
+            fitting = self._page_limits.fit_variables(operation, variables)
+            try:
+                return self._without_unknown(
+                    lambda without: self.request_document(text(without), fitting, operation)  # noqa: B023
+                )
+            except TooLarge as error:
+                if not self._page_limits.lower_variables(operation, fitting, error.most):
                     raise
 
     def _without_unknown(self, send: Callable[[frozenset[str]], Reply]) -> Reply:

@@ -77,25 +77,59 @@ class Sweeps:
 
 Selection = Runs | Count | Sweeps | SweepPulse
 
+SIZES = frozenset({"first", "last", "aliases", "collections", "files", "links", "registries"})
+"""Variables of named operations that say how large a page is to be."""
+
 
 class PageLimits:
-    """The largest pages a server has not refused, by kind of selection; shared by threads."""
+    """The largest pages a server has not refused, by what is asked for; shared by threads.
+
+    A refusal that says a number holds for all pages; after any other, half is asked for.
+    """
 
     def __init__(self) -> None:
         self._most: dict[str, int] = {}
+        self._stated: int | None = None
 
     def fit(self, item: Selection) -> Selection:
         """The selection, asking for no more than the server gives at once."""
         if not isinstance(item, Runs | Sweeps):
             return item
-        return replace(item, first=min(item.first, self._most.get(_kind(item), item.first)))
+        return replace(item, first=self._fitting(_kind(item), item.first))
 
-    def lower(self, refused: Iterable[Selection]) -> bool:
-        """Ask for half from now on; False if the pages are as small as they get."""
-        pages = [item for item in refused if isinstance(item, Runs | Sweeps) and item.first > 1]
-        for item in pages:
-            self._most[_kind(item)] = item.first // 2
-        return bool(pages)
+    def lower(self, refused: Iterable[Selection], stated: int | None = None) -> bool:
+        """Ask for less from now on; False if the pages are as small as they get."""
+        pages = [item for item in refused if isinstance(item, Runs | Sweeps)]
+        return self._lower({_kind(item): item.first for item in pages}, stated)
+
+    def fit_variables(self, operation: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Variables of a named operation, asking for no more than the server gives at once."""
+        changed = {
+            name: fitting
+            for name, size in _asked_sizes(operation, variables).items()
+            if (fitting := self._fitting(f"{operation}.{name}", size)) != size
+        }
+        return {**variables, **changed}
+
+    def lower_variables(
+        self, operation: str, refused: Mapping[str, Any], stated: int | None = None
+    ) -> bool:
+        """Ask for less from now on in a named operation; False if its pages are as small as they get."""
+        sizes = _asked_sizes(operation, refused)
+        return self._lower({f"{operation}.{name}": size for name, size in sizes.items()}, stated)
+
+    def _fitting(self, what: str, size: int) -> int:
+        return min(size, self._most.get(what, size), self._stated or size)
+
+    def _lower(self, sizes: Mapping[str, int], stated: int | None) -> bool:
+        largest = max(sizes.values(), default=1)
+        if stated is not None and 0 < stated < largest:
+            self._stated = stated
+            return True
+        for what, size in sizes.items():
+            if size > max(1, largest // 2):
+                self._most[what] = size // 2
+        return largest > 1
 
 
 @functools.cache
@@ -106,6 +140,19 @@ def _definitions() -> dict[str, str]:
     return {
         match[1]: text[match.start() : end].strip() for match, end in zip(starts, ends, strict=True)
     }
+
+
+def _asked_sizes(operation: str, variables: Mapping[str, Any]) -> dict[str, int]:
+    """How large the pages are that a named operation asks for, by variable."""
+    asked: dict[str, Any] = {**_default_sizes(operation), **variables}
+    return {name: size for name, size in asked.items() if name in SIZES and isinstance(size, int)}
+
+
+@functools.cache
+def _default_sizes(operation: str) -> dict[str, int]:
+    """The sizes of pages that an operation's text gives as defaults of its variables."""
+    head = _definitions()[operation].partition("{")[0]
+    return {name: int(size) for name, size in re.findall(r"\$(\w+): Int = (\d+)", head)}
 
 
 @functools.lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mirror.errors import NotFound, StuckCursor, TooLarge
+from mirror.errors import NotFound, StuckCursor
 from mirror.remote.client import Client
 
 __all__ = ["Page", "PageSize", "connection", "entity_projects", "page_of"]
@@ -54,13 +54,7 @@ def connection(
     after: str | None = None
     used: set[str] = set()  # a listing may also go round in circles
     while True:
-        try:
-            node: Any = client.execute(operation, first=first, after=after, **variables)
-        except TooLarge:
-            if first == 1:
-                raise
-            first //= 2
-            continue
+        node: Any = client.execute(operation, first=first, after=after, **variables)
         for name in path:
             node = (node or {}).get(name)
         if node is None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
 from mirror import instants
-from mirror.errors import GraphQLError, NotFound, StuckCursor, TooLarge
+from mirror.errors import GraphQLError, NotFound, StuckCursor
 from mirror.jsontext import escape, unescape
 from mirror.remote.client import Client
 from mirror.remote.pages import Page, PageSize, page_of
@@ -39,8 +39,6 @@ __all__ = [
 
 LIGHT_PAGE = 1000
 IDS_A_REQUEST = 50
-_SIZES = ("first", "aliases", "links", "collections")
-"""Variables that say how large a page is to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +92,12 @@ class ArtifactTask:
     """called after every page; raises to end the round there"""
     page_size: PageSize = field(default_factory=PageSize)
     state: dict[str, Any] = field(default_factory=dict)
-    page_cap: int = LIGHT_PAGE
-    """the largest page that the server has not refused"""
 
     # -------------------------------------------------------------- asking
 
     def ask(self, operation: str, *, names: Sequence[str] = (), **variables: Any) -> dict[str, Any]:
-        """Send an operation; where the server refuses pages so large, smaller ones from then on."""
-        while True:
-            capped = {
-                name: min(value, self.page_cap) if name in _SIZES else value
-                for name, value in variables.items()
-            }
-            try:
-                return self.client.pulse(operation, names, **capped)
-            except TooLarge:
-                if self.page_cap == 1:
-                    raise
-                self.page_cap = max(1, max(v for k, v in capped.items() if k in _SIZES) // 2)
+        """Send an operation; `names` are aliases that collections are asked for, too."""
+        return self.client.pulse(operation, names, **variables)
 
     def pages(
         self, fetch: Callable[[str | None], Page], what: str, after: str | None = None

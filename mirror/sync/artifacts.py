@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
 from mirror import instants
-from mirror.errors import GraphQLError, NotFound, TooLarge
+from mirror.errors import GraphQLError, NotFound, ServerFailed
 from mirror.jsontext import escape, unescape
 from mirror.remote.client import Client
 from mirror.remote.pages import Page, PageSize, page_of
@@ -185,9 +185,7 @@ class ArtifactSync:
         ask = self.task.ask
         try:
             data = ask("MirrorArtifactPulse", names=self.question.names, **variables)
-        except TooLarge:
-            raise
-        except GraphQLError:
+        except (GraphQLError, ServerFailed):  # some servers fail at a filter they cannot read
             if not edited:
                 raise
             data = ask(

@@ -157,7 +157,8 @@ def _listed(
         "MirrorFilesOfRuns", filters=filters, first=len(names), **_place(work)
     )
     found = {}
-    for run in page_of((data.get("project") or {}).get("runs")).nodes:
+    runs = page_of((data.get("project") or {}).get("runs"))
+    for run in runs.nodes:
         page = page_of(run.get("files"))
         if page.has_next or run["name"] not in nodes:
             continue  # a long list: read through when asked for
@@ -166,6 +167,10 @@ def _listed(
             "fileCount": run.get("fileCount"),
             "files": list(page.nodes),
         }
+    given = {run["name"] for run in runs.nodes}
+    left = [name for name in names if name not in given]
+    if runs.has_next and given and left:  # the server gives fewer at once than it was asked for
+        found |= _listed(work, nodes, left)
     return found
 
 

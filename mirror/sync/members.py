@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
-from mirror.errors import NotFound, ServerFailed, TooLarge
+from mirror.errors import NotFound, ServerFailed
 from mirror.jsontext import escape
 from mirror.remote.pages import Page, page_of
 from mirror.store import tables
@@ -72,14 +72,12 @@ class Members:
         """One page of whole memberships; smaller where the server cannot give as many."""
         task = self.task
         while True:
-            size, began = min(task.page_size.value, task.page_cap), time.monotonic()
+            size, began = task.page_size.value, time.monotonic()
             try:
                 page = self._page(node, size, after, light=False)
-            except (TooLarge, ServerFailed) as error:
+            except ServerFailed:
                 if size == 1:
                     raise
-                if isinstance(error, TooLarge):
-                    task.page_cap = size // 2
                 task.page_size.shrink()
                 continue
             task.page_size.answered(time.monotonic() - began, size)

@@ -87,6 +87,9 @@ def errors(*items: Any, data: Any = None) -> dict[str, Any]:
         (413, HTML, TooLarge, False, "page_size_max"),
         (400, errors({"message": "page size 5000 exceeds the maximum of 1000"}), TooLarge, False, "page size"),
         (200, errors({"message": "operation has complexity 9000, which exceeds the limit of 1000"}), TooLarge, False, "complexity"),
+        (400, errors({"message": "first must be at most 50"}), TooLarge, False, "at most 50"),
+        (200, errors({"message": "'first' is too large"}), TooLarge, False, "too large"),
+        (400, errors({"message": "Requesting 1000 records exceeds the `first` limit of 100 records."}), TooLarge, False, "100"),
         # Not whole.
         (200, b"", ServerFailed, True, "(0 bytes, status 200) is not whole JSON"),
         (200, b'{"data": {"viewer"', ServerFailed, True, "is not whole JSON"),
@@ -284,3 +287,21 @@ def test_an_error_says_at_which_field_it_arose(path: Any, fields: set[str]) -> N
         found = meaning(errors({"message": message, "path": path}))
         assert isinstance(found, RemoteError)
         assert found.fields == fields
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ("first must be at most 50", 50),
+        ("page size 5000 exceeds the maximum of 1000", 1000),
+        ("Requesting 1000 records exceeds the `first` limit of 100 records.", 100),
+        ("first must be between 1 and 100", 100),
+        ("first (1000) must be less than or equal to 250", 250),
+        ("first is too large", None),
+        ("operation has complexity 9000, which exceeds the limit of 1000", None),
+    ],
+)
+def test_a_refusal_of_a_page_says_how_large_one_may_be(said: str, most: int | None) -> None:
+    found = meaning(errors({"message": said}), 400)
+    assert isinstance(found, TooLarge)
+    assert found.most == most

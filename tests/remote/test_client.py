@@ -27,6 +27,7 @@ from mirror.errors import (
     RateLimited,
     RemoteError,
     ServerFailed,
+    TooLarge,
     Unauthorized,
     Unreachable,
 )
@@ -57,6 +58,18 @@ def asking(*script: Say | Callable[[Heard], Say], **options: Any) -> Iterator[tu
     options.setdefault("sleep", Patience())
     with Scripted(*script) as server, Client(server.url, KEY, **options) as client:
         yield client, server
+
+
+def capped(most: int, says: str) -> Callable[[Heard], Say]:
+    """A server that refuses every page larger than `most`."""
+
+    def answer(heard: Heard) -> Say:
+        sizes = [size for size in heard.body["variables"].values() if isinstance(size, int)]
+        if max(sizes) > most:
+            return Say({"errors": [{"message": says}]}, 400)
+        return OK
+
+    return answer
 
 
 # ------------------------------------------------------------------ the request
@@ -536,3 +549,32 @@ def test_a_field_is_learned_once_by_all_threads() -> None:
             for each in work:
                 assert each.result().data == DATA["data"]
         assert len(server.heard) <= 40 + 8
+
+
+# ------------------------------------------------------------------ the size of pages
+
+
+def test_a_server_that_says_how_large_a_page_may_be_is_asked_for_that_from_then_on() -> None:
+    with asking(capped(40, "first must be at most 40")) as (client, server):
+        client.combined({"page": Runs(first=1000)}, entity="e", project="p")
+        client.execute("MirrorViews", entity="e", project="p", first=500)
+        client.execute("MirrorLinksOfRun", entity="e", project="p", run="r", first=1000)
+        sizes = [heard.body["variables"] for heard in server.heard]
+    assert [each.get("first", each.get("pageFirst")) for each in sizes] == [1000, 40, 40, 40]
+
+
+def test_a_server_that_says_no_number_is_asked_for_half_until_it_answers() -> None:
+    with asking(capped(40, "first is too large")) as (client, server):
+        client.execute("MirrorFilesOfRuns", entity="e", project="p", filters="{}", first=100)
+        client.execute("MirrorFilesOfRuns", entity="e", project="p", filters="{}", first=100)
+        sizes = [(v["first"], v.get("files")) for v in (one.body["variables"] for one in server.heard)]  # fmt: skip
+    assert sizes == [(100, None), (100, 100), (50, 50), (25, 25), (25, 25)]
+
+
+def test_a_server_that_refuses_a_page_of_one_is_told_of() -> None:
+    with (
+        asking(capped(0, "first is too large")) as (client, server),
+        pytest.raises(TooLarge, match="so much at once"),
+    ):
+        client.execute("MirrorViews", entity="e", project="p", first=4)
+    assert [heard.body["variables"]["first"] for heard in server.heard] == [4, 2, 1]

@@ -314,6 +314,7 @@ def test_a_server_with_small_pages_is_mirrored_whole(
     world.page_cap, world.over_cap = cap, fault
     report = mirror(BOTH, reconcile=phase == "reconcile")
     assert report.exit_code == 0, report.failures
+    assert [project.warnings for project in report.projects] == [[]] * len(report.projects)
     assert whole(world, store) == []
 
 
