@@ -27,6 +27,7 @@ from mirror.ingest import (
     _object,
     _stamp,
     _text,
+    ingest_objects,
     ingest_projects,
     project_key,
 )
@@ -604,6 +605,9 @@ def ingest_manifest(
         for path, entry in entries.items()
     ]
     tx.upsert_all(tables.artifact_entries, rows)
+    policy = {name: value for name, value in manifest.items() if name != "contents"}
+    if policy.get("storagePolicyConfig") not in (None, {"storageLayout": "V2"}):
+        ingest_objects(tx, "manifest_policy", "", {artifact_id: policy}, synced_at=synced_at)
     tx.execute(
         sa.update(tables.artifacts)
         .where(tables.artifacts.c.id == key)

@@ -6,7 +6,6 @@ was asked by, which says the aliases and the version there.
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +15,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 from urllib.parse import quote
 
 from mirror.api.artifact_names import is_registry, is_version, read_metadata, registry_name
-from mirror.api.manifest import ArtifactManifest, ArtifactManifestEntry, files_below, logical
+from mirror.api.manifest import (
+    ArtifactDigestAlgorithm,
+    ArtifactManifest,
+    ArtifactManifestEntry,
+    files_below,
+    logical,
+)
 from mirror.api.notices import warn
 from mirror.api.raising import adapt
 from mirror.errors import ContentError, UnsupportedError
@@ -28,13 +33,6 @@ if TYPE_CHECKING:
     from mirror.blobs import Downloaded, Entry, Progress
 
 __all__ = ["Artifact", "ArtifactDigestAlgorithm", "ArtifactNotLoggedError", "download_version"]
-
-
-class ArtifactDigestAlgorithm(str, enum.Enum):  # noqa: UP042 - as above
-    """What the digests of a version's files are made with."""
-
-    MANIFEST_MD5 = "MANIFEST_MD5"
-    MANIFEST_XXH128 = "MANIFEST_XXH128"
 
 
 class ArtifactNotLoggedError(AttributeError):
@@ -458,6 +456,7 @@ class Artifact:
         """The manifest, read once and kept. Raises NotMirrored offline when it was never read."""
         if self._manifest is None:
             self._manifest = self._service_api.artifact_manifest(str(self._node["id"]))
+            self._manifest.digest_algorithm = self.digest_algorithm
         return self._manifest
 
     def get_path(self, name: str | os.PathLike[str]) -> ArtifactManifestEntry:

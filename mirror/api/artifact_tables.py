@@ -509,10 +509,12 @@ class ArtifactTables:
                 contents[unescape(path)] = {
                     name: value for name, value in entry.items() if value is not None
                 }
+        policy = self.source.held.object("manifest_policy", "", artifact_id)
         return {
             "version": 1,
             "storagePolicy": "wandb-storage-policy-v1",
             "storagePolicyConfig": {"storageLayout": "V2"},
+            **(policy.node if policy else {}),
             "contents": contents,
         }
 

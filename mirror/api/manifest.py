@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import enum
 import json
 import os
 import re
@@ -18,13 +19,32 @@ if TYPE_CHECKING:
     from mirror.api.artifact import Artifact
     from mirror.blobs import Entry
 
-__all__ = ["ArtifactManifest", "ArtifactManifestEntry", "logical"]
+__all__ = [
+    "ArtifactDigestAlgorithm",
+    "ArtifactManifest",
+    "ArtifactManifestEntry",
+    "StoragePolicy",
+    "logical",
+]
 
 _WANDB = "wandb-artifact"
 
 
 _FETCHED = ("http", "https", "s3", "gs")
 """Schemes of references that are told by their address; others by the entry's own path."""
+
+
+class ArtifactDigestAlgorithm(str, enum.Enum):  # noqa: UP042 - wandb's, whose text is the same
+    """What the digests of a version's files are made with."""
+
+    MANIFEST_MD5 = "MANIFEST_MD5"
+    MANIFEST_XXH128 = "MANIFEST_XXH128"
+
+
+_HASHES = {
+    ArtifactDigestAlgorithm.MANIFEST_MD5: "md5",
+    ArtifactDigestAlgorithm.MANIFEST_XXH128: "xxh128",
+}
 
 
 class LogicalPath(str):
@@ -88,10 +108,10 @@ class ArtifactManifestEntry:
             raise NotImplementedError
         return self._parent_artifact
 
-    def digest_algorithm(self) -> str:
-        """Return what the digest was made with: "MANIFEST_MD5" or "MANIFEST_XXH128"."""
-        named = self.extra.get("alg")
-        return "MANIFEST_XXH128" if named == "XXH128" else "MANIFEST_MD5"
+    def digest_algorithm(self) -> ArtifactDigestAlgorithm:
+        """Return what the digest was made with."""
+        kinds = ArtifactDigestAlgorithm
+        return kinds.MANIFEST_XXH128 if self.extra.get("alg") == "XXH128" else kinds.MANIFEST_MD5
 
     def as_blob(self) -> Entry:
         """Return the entry as the store of contents takes it."""
@@ -119,6 +139,8 @@ class ArtifactManifestEntry:
         """Return the address a reference points to. Raises ValueError for a file."""
         if self.ref is None:
             raise ValueError("Only reference entries support ref_target().")
+        if self._parent_artifact is None:
+            return self.ref
         found = urlsplit(self.ref)
         if found.scheme == "file":
             return found.path
@@ -132,7 +154,14 @@ class ArtifactManifestEntry:
         return f"{_WANDB}://{base64.standard_b64decode(identifier).hex()}/{self.path}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as the manifest stores them, without what is None."""
+        """Return the fields under the names of the manifest, without what is None."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+    def model_dump(self, *, mode: str = "json", **kwargs: Any) -> dict[str, Any]:
+        """Return all fields under the names of the manifest.
+
+        Of pydantic's options `exclude`, `include`, `exclude_none` and `by_alias` have an effect.
+        """
         found = {
             "path": str(self.path),
             "digest": self.digest,
@@ -143,15 +172,11 @@ class ArtifactManifestEntry:
             "local_path": self.local_path,
             "skip_cache": self.skip_cache,
         }
-        return {name: value for name, value in found.items() if value is not None}
-
-    def model_dump(self, *, mode: str = "json", **kwargs: Any) -> dict[str, Any]:
-        """Return the fields as `to_json` does."""
-        return self.to_json()
+        return _dumped(found, kwargs)
 
     def model_dump_json(self, *, indent: int | None = None, **kwargs: Any) -> str:
         """Return the fields as JSON text."""
-        return json.dumps(self.to_json(), indent=indent)
+        return _json(self.model_dump(**kwargs), indent)
 
     def model_post_init(self, context: Any, /) -> None:
         """Do nothing: a hook of pydantic, which wandb's entries are made with."""
@@ -182,21 +207,70 @@ class ArtifactManifestEntry:
         return f"{type(self).__name__}({fields})"
 
 
+def _dumped(found: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the options say, which are pydantic's."""
+    left_out, kept = set(options.get("exclude") or ()), options.get("include")
+    if options.get("by_alias") is False and "birthArtifactID" in found:
+        named = {"birthArtifactID": "birth_artifact_id"}
+        found = {named.get(name, name): value for name, value in found.items()}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in left_out
+        and (kept is None or name in kept)
+        and not (options.get("exclude_none") and value is None)
+    }
+
+
+def _json(value: Any, indent: int | None) -> str:
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(value, indent=indent, ensure_ascii=False, separators=separators)
+
+
+class StoragePolicy:
+    """How the server lays files out, as a manifest says it."""
+
+    def __init__(self, name: str, config: Mapping[str, Any]) -> None:
+        self._name, self._config = name, dict(config)
+
+    def name(self) -> str:
+        """Return the policy's name."""
+        return self._name
+
+    def config(self) -> dict[str, Any]:
+        """Return its settings, such as {"storageLayout": "V2"}."""
+        return dict(self._config)
+
+
 class ArtifactManifest:
     """Entries by path, in the order of the stored manifest."""
+
+    digest_algorithm = ArtifactDigestAlgorithm.MANIFEST_MD5
+    """What the version's own digest is made with."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = dict(document)
         self._entries: dict[str, ArtifactManifestEntry] | None = None
 
     @classmethod
+    def from_manifest_json(
+        cls,
+        manifest_json: dict[str, Any],
+        digest_algorithm: ArtifactDigestAlgorithm = ArtifactDigestAlgorithm.MANIFEST_MD5,
+    ) -> ArtifactManifest:
+        """Return the manifest of a document. Raises ValueError for a version that is not known."""
+        if manifest_json.get("version") is None:
+            raise ValueError("Invalid manifest format. Must contain version field.")
+        if manifest_json["version"] != 1:
+            raise ValueError("Invalid manifest version.")
+        made = cls(manifest_json)
+        made.digest_algorithm = digest_algorithm
+        return made
+
+    @classmethod
     def parsed(cls, text: bytes) -> ArtifactManifest:
         """Return the manifest of a stored text. Raises ValueError for a version that is not known."""
-        document = loads(text.decode("utf-8", "surrogatepass"))
-        version = document.get("version")
-        if version != 1:
-            raise ValueError("Invalid manifest version.")
-        return cls(document)
+        return cls.from_manifest_json(loads(text.decode("utf-8", "surrogatepass")))
 
     @property
     def entries(self) -> dict[str, ArtifactManifestEntry]:
@@ -257,10 +331,78 @@ class ArtifactManifest:
         """Return the version of the format: 1."""
         return 1
 
+    @property
+    def manifest_version(self) -> int:
+        """The version of the format: 1."""
+        return 1
+
+    @property
+    def storage_policy(self) -> StoragePolicy:
+        """How the server lays the files out."""
+        named = self._document.get("storagePolicy") or "wandb-storage-policy-v1"
+        return StoragePolicy(named, self._document.get("storagePolicyConfig") or {})
+
     def to_manifest_json(self) -> dict[str, Any]:
-        """Return the manifest as it is stored, entries sorted by path."""
-        contents = dict(sorted(self._document.get("contents", {}).items()))
-        return {**self._document, "contents": contents}
+        """Return the manifest as it is stored."""
+        fields = ("digest", "ref", "birthArtifactID", "size", "extra")
+        contents = {
+            path: {
+                name: value
+                for name, value in entry.model_dump(include=fields).items()
+                if value is not None and value != {}
+            }
+            for path, entry in self.entries.items()
+        }
+        policy = self.storage_policy
+        return {
+            "version": self.manifest_version,
+            "storagePolicy": policy.name(),
+            "storagePolicyConfig": policy.config(),
+            "contents": contents,
+        }
+
+    def digest(self) -> str:
+        """Return the digest of the version, computed of its entries: hexadecimal.
+
+        Raises ContentError for XXH128 where `xxhash` is not installed.
+        """
+        from mirror.blobs.digests import new_hash
+
+        found = new_hash(_HASHES[self.digest_algorithm])
+        found.update(b"wandb-artifact-manifest-v1\n")
+        for path in sorted(self.entries):
+            found.update(f"{path}:{self.entries[path].digest}\n".encode())
+        return found.digest().hex()
+
+    def hash_contents_with_md5(self) -> None:
+        """Do nothing: only files that are not logged yet can be hashed anew."""
+
+    def add_entry(self, entry: ArtifactManifestEntry, overwrite: bool = False) -> None:
+        """Add an entry to this object. Raises ValueError where its path has other contents."""
+        known = self.entries.get(entry.path)
+        if not overwrite and known is not None and known.digest != entry.digest:
+            raise ValueError(f"Cannot add the same path twice: {entry.path!r}")
+        self.entries[entry.path] = entry
+
+    def remove_entry(self, entry: ArtifactManifestEntry) -> None:
+        """Take an entry from this object. Raises FileNotFoundError where there is none."""
+        if entry.path not in self.entries:
+            raise FileNotFoundError(f"Cannot remove missing entry: {entry.path!r}")
+        del self.entries[entry.path]
+
+    def model_dump(self, *, mode: str = "json", **kwargs: Any) -> dict[str, Any]:
+        """Return the version of the format and the entries, as pydantic would."""
+        deep = {name: kwargs[name] for name in ("exclude_none", "by_alias") if name in kwargs}
+        entries = {path: entry.model_dump(**deep) for path, entry in self.entries.items()}
+        found = {"manifest_version": self.manifest_version, "entries": entries}
+        return _dumped(found, kwargs)
+
+    def model_dump_json(self, *, indent: int | None = None, **kwargs: Any) -> str:
+        """Return the same as JSON text."""
+        return _json(self.model_dump(**kwargs), indent)
+
+    def __len__(self) -> int:
+        return len(self.entries)
 
     def size(self) -> int:
         """Return the bytes of all entries."""
@@ -275,7 +417,7 @@ class ArtifactManifest:
         return [entry for key, entry in self.entries.items() if key.startswith(f"{directory}/")]
 
     def __repr__(self) -> str:
-        return f"<ArtifactManifest of {len(self.entries)} entries>"
+        return f"ArtifactManifestV1(entries={self.entries!r})"
 
 
 def files_below(root: str) -> list[tuple[str, str]]:

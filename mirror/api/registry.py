@@ -26,22 +26,22 @@ class MemberKind(str, enum.Enum):  # noqa: UP042 - wandb's prints as its class d
     TEAM = ENTITY
 
 
-@dataclass
+@dataclass(kw_only=True)
 class UserMember:
     """A person with a role in a registry."""
 
+    kind: MemberKind = MemberKind.USER
     user: User
     role: str
-    kind: MemberKind = MemberKind.USER
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TeamMember:
     """A team with a role in a registry."""
 
+    kind: MemberKind = MemberKind.ENTITY
     team: Team
     role: str
-    kind: MemberKind = MemberKind.ENTITY
 
 
 class AddOnlyArtifactTypesList(MutableSequence[str]):
@@ -305,7 +305,7 @@ class Registry:
             attrs = {
                 name: value for name, value in node.items() if name != "role" and value is not None
             }
-            made.append(UserMember(User(self._service_api, attrs), str(node["role"]["name"])))
+            made.append(UserMember(user=User(self._service_api, attrs), role=str(node["role"]["name"])))
         return made
 
     def team_members(self) -> list[TeamMember]:
@@ -314,8 +314,8 @@ class Registry:
 
         return [
             TeamMember(
-                Team(self._service_api, node["team"]["name"], dict(node["team"])),
-                str(node["role"]["name"]),
+                team=Team(self._service_api, node["team"]["name"], dict(node["team"])),
+                role=str(node["role"]["name"]),
             )
             for node in self._members("team")["teamMembers"]
         ]

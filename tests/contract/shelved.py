@@ -168,6 +168,53 @@ def manifests(api: Any) -> Any:
     return found
 
 
+def dumped(one: Any) -> Any:
+    return [
+        one.model_dump(), one.model_dump(exclude_none=True), one.model_dump_json(),
+        one.model_dump_json(indent=2),
+    ]  # fmt: skip
+
+
+@script
+def members_of_manifests(api: Any) -> Any:
+    found = []
+    for name in NAMES:
+        artifact = api.artifact(name)
+        manifest = artifact.manifest
+        policy = manifest.storage_policy
+        found.append(
+            [
+                len(manifest), manifest.digest() == artifact.digest, manifest.version(),
+                manifest.manifest_version, manifest.digest_algorithm == "MANIFEST_MD5",
+                policy.name(), policy.config(), repr(manifest), dumped(manifest),
+                manifest.hash_contents_with_md5(), manifest.get_entry_by_path("nope"),
+                [one.path for one in manifest.get_entries_in_directory("deep")],
+                [(dumped(one), one.digest_algorithm() == "MANIFEST_MD5") for one in manifest.entries.values()],
+                [one.model_dump(by_alias=False, exclude={"extra"}) for one in manifest.entries.values()],
+            ]
+        )  # fmt: skip
+    return found
+
+
+@script
+def a_manifest_that_is_changed(api: Any) -> Any:
+    manifest = api.artifact("team/art/data:v1").manifest
+    entry = manifest.entries["a.txt"]
+    manifest.remove_entry(entry)
+    gone = list(manifest.entries), str(_caught(lambda: manifest.remove_entry(entry)))
+    manifest.add_entry(entry)
+    other = type(entry)(path="a.txt", digest="other")
+    twice = str(_caught(lambda: manifest.add_entry(other)))
+    manifest.add_entry(other, overwrite=True)
+    return gone, twice, sorted(manifest.entries), manifest.entries["a.txt"].digest
+
+
+@script
+def references_by_themselves(api: Any) -> Any:
+    manifest = api.artifact("team/art/refs:v0").manifest
+    return [(one.ref, one.ref_target()) for one in manifest.entries.values()]
+
+
 @script
 def entries(api: Any) -> Any:
     artifact = api.artifact("team/art/data:v1")
@@ -451,7 +498,8 @@ def registries_of_nobody(api: Any) -> Any:
 def members(api: Any) -> Any:
     found = api.registry("models")
     people = [(one.user.username, one.role, one.kind.value) for one in found.user_members()]
-    return people, [one.role for one in found.members()][:2]
+    shown = [repr(one).partition("<")[0] + repr(one.user) for one in found.user_members()]
+    return people, [one.role for one in found.members()][:2], shown
 
 
 REGISTRY_FILTERS: Final = (

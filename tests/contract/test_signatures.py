@@ -20,12 +20,15 @@ KINDS = (
     "File", "Sweeps", "Sweep", "Agent", "Reports", "BetaReport", "QueryGenerator", "PythonMongoishQueryGenerator",
     "User", "Team", "Member", "Organization", "RunQueue", "QueuedRun", "HTTPSummary", "SummarySubDict",
     "LegacyAutomations", "EntityAutomations", "LegacyEntityAutomations", "Integrations", "WebhookIntegrations",
-    "SlackIntegrations", "Artifact", "ArtifactManifestEntry", "ArtifactTypes", "ArtifactType", "ArtifactCollections",
+    "SlackIntegrations", "Artifact", "ArtifactManifest", "ArtifactManifestEntry", "ArtifactTypes", "ArtifactType", "ArtifactCollections",
     "ProjectArtifactCollections", "ArtifactCollection", "Artifacts", "RunArtifacts", "ArtifactFiles", "Registries",
-    "Registry", "Collections", "Versions", "Job",
+    "Registry", "Collections", "Versions", "UserMember", "TeamMember", "MemberKind", "Job",
 )  # fmt: skip
 
-DUNDERS = {"__init__", "__len__", "__getitem__", "__iter__", "__next__", "__contains__", "__setitem__", "__delitem__", "__repr__", "__getattr__"}  # fmt: skip
+NO_MEMBERS = {"model_config", "model_post_init", "__post_init__"}
+"""What a model or a dataclass has for whoever makes it."""
+WITHOUT_USE = {(kind, name) for kind in ("UserMember", "TeamMember") for name in ("model_dump", "model_dump_json")}  # fmt: skip
+"""Members that raise for every object: pydantic cannot serialize a person or a team."""
 
 
 @functools.cache
@@ -42,7 +45,7 @@ def classes_in(package: str) -> dict[str, type]:
 
 
 def of_wandb(kind: str) -> type:
-    if kind in ("Artifact", "ArtifactManifestEntry"):
+    if kind in ("Artifact", "ArtifactManifest", "ArtifactManifestEntry"):
         return classes_in("wandb.sdk.artifacts")[kind]
     return classes_in("wandb.apis.public")[kind]
 
@@ -57,8 +60,10 @@ def _public(kind: str) -> list[str]:
         name
         for one in theirs.__mro__
         if one.__module__.startswith("wandb.")
-        for name in vars(one)
-        if name in DUNDERS or not name.startswith("_")
+        for name, value in vars(one).items()
+        if name not in NO_MEMBERS
+        and (kind, name) not in WITHOUT_USE
+        and (not name.startswith("_") or (name.endswith("__") and inspect.isfunction(value)))
     )
 
 

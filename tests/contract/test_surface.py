@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_signatures import KINDS, classes_in
+from test_signatures import KINDS, WITHOUT_USE, classes_in
 
 import mirror
 
 LINES = (Path(__file__).parent.parent / "cases" / "api_surface.jsonl").read_text().splitlines()
 MEMBERS = [
     case for case in map(json.loads, LINES[1:]) if case["class"] in KINDS
-    and case["kind"] != "attribute"
+    and case["kind"] != "attribute" and (case["class"], case["name"]) not in WITHOUT_USE
 ]  # fmt: skip
+
+NOT_WRITTEN_DOWN = {"QueryGenerator", "ArtifactManifest", "MemberKind", "UserMember", "TeamMember"}
 
 
 def _written(parameter: inspect.Parameter) -> list[str | None]:
@@ -52,7 +54,7 @@ def test_a_member_written_down_is_here_with_the_same_parameters(case: dict[str, 
 
 
 def test_every_class_of_the_list_above_is_written_down() -> None:
-    assert {case["class"] for case in MEMBERS} >= set(KINDS) - {"QueryGenerator"}
+    assert {case["class"] for case in MEMBERS} >= set(KINDS) - NOT_WRITTEN_DOWN
     assert isinstance(
         mirror.Api.client, property | functools.cached_property
     )  # only in the documentation
