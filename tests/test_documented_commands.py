@@ -6,6 +6,7 @@ be. What is not ours (pipes, redirections, other programs) is left out.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -119,18 +120,23 @@ def server(page: str) -> Iterator[Server]:
 def test_the_commands_of_a_page_do_what_it_says(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
-    for name, value in {
-        "HOME": str(tmp_path), "WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY,
-        "MIRROR_STORE": str(tmp_path / "mirror.db"),
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    for name in ("MIRROR_CONFIG", "MIRROR_MODE", "WANDB_ENTITY", "WANDB_PROJECT", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):  # fmt: skip
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+    for_a_reader(tmp_path, monkeypatch, server)
     prepare(page)
     for shown in shown_on(DOCS / page):
         if shown.command.startswith("mirror "):
             check(shown)
+
+
+def for_a_reader(home: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """An empty folder, and what the environment of a reader says."""
+    for name, value in {
+        "HOME": str(home), "WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY,
+        "MIRROR_STORE": str(home / "mirror.db"),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    for name in ("MIRROR_CONFIG", "MIRROR_MODE", "WANDB_ENTITY", "WANDB_PROJECT", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(home)
 
 
 def prepare(page: str) -> None:
@@ -159,3 +165,76 @@ def plain(lines: list[str]) -> list[str]:
     """Lines without what differs from machine to machine."""
     home = str(Path.cwd())
     return [re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "<time>", line.replace(home, "~")) for line in lines]
+
+
+# ------------------------------------------------------------------ JSON
+
+JSON_COMMANDS = {
+    "sync": "mirror sync my-team/vision --json",
+    "sync --plan": "mirror sync --plan my-team/vision --json",
+    "verify": "mirror verify my-team/vision --json",
+    "status": "mirror status --json",
+    "doctor": "mirror doctor --json",
+    "runs": "mirror runs my-team/vision --json",
+    "keys": "mirror keys my-team/vision --json",
+    "explain": "mirror explain my-team/vision --json",
+    "index advise": "mirror index advise --json",
+    "index list": "mirror index list --json",
+    "artifacts of a project": "mirror artifacts my-team/vision --json",
+    "artifacts of a collection": "mirror artifacts my-team/vision/data --json",
+    "lineage": "mirror lineage my-team/vision/resnet:best --json",
+    "which": "mirror which weights.bin --json",
+    "diff": "mirror diff my-team/vision/data:v0 my-team/vision/data:v1 --json",
+    "get": "mirror get my-team/vision/dataset:v0 --to out --json",
+    "blobs size": "mirror blobs size --json",
+    "blobs verify": "mirror blobs verify --json",
+    "blobs gc": "mirror blobs gc --json",
+    "db check": "mirror db check --json",
+}
+
+
+def documented_keys() -> dict[str, tuple[str, set[str]]]:
+    """What a command or a part of its answer is said to be: its kind, and its keys."""
+    rows = re.findall(r"^\| `([^`]+)`([^|]*) \| (a list|an object) \| (.*) \|$", (DOCS / "json.md").read_text(), re.M)  # fmt: skip
+    return {
+        f"{name}{more}": (kind, set(re.findall(r"`(\w+)`", keys)))
+        for name, more, kind, keys in rows
+    }
+
+
+def test_what_json_prints_has_the_documented_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = with_contents()
+    world.add_run("my-team/vision", name="tuned", config={"lr": 0.1})
+    with Server(world) as server:
+        for_a_reader(tmp_path, monkeypatch, server)
+        prepare("how-to/lineage.md")
+        said = {"sync": json.loads(run(JSON_COMMANDS["sync"]).stdout)}
+        for _ in range(4):
+            run("""mirror runs my-team/vision --count --filter '{"config.lr": {"$gt": 0.1}}'""")
+        world.add_run("my-team/vision", name="late")
+        damage()
+        for name, command in JSON_COMMANDS.items():
+            if name == "index list":
+                assert run("mirror index add my-team/vision config.lr").exit_code == 0
+            if name not in said:
+                said[name] = json.loads(run(command).stdout)
+    documented = documented_keys()
+    assert {name.split(".")[0] for name in documented} == JSON_COMMANDS.keys()
+    for name, (kind, keys) in documented.items():
+        command, _, part = name.partition(".")
+        found = said[command][part] if part else said[command]
+        assert isinstance(found, list if kind == "a list" else dict), name
+        if keys:
+            assert found, f"{name}: nothing to look at"
+            (one, *_more) = found if kind == "a list" else [found]
+            assert set(one) == keys, name
+
+
+def damage() -> None:
+    """Write a wrong byte into contents that are kept."""
+    assert run("mirror get my-team/vision/resnet:best --to out").exit_code == 0
+    kept = next(path for path in Path("mirror.db.blobs/md5").rglob("*") if path.is_file())
+    kept.chmod(0o644)
+    kept.write_bytes(b"wrong")
