@@ -49,12 +49,12 @@ def page_of(
     args: Mapping[str, Any],
     *,
     cap: int | None = None,
-    refuse: bool = False,
+    over_cap: int | None = None,
     faults: Sequence[Fault] = (),
     default: int = DEFAULT_PAGE,
 ) -> Page:
     """Return the page that `first`, `after`, `last` and `before` ask for. Raises Refused."""
-    start, end = bounds(len(rows), args, cap=cap, refuse=refuse, default=default)
+    start, end = bounds(len(rows), args, cap=cap, over_cap=over_cap, default=default)
     edges = [
         Edge(cursor(at), row)
         for at, row in enumerate(rows[start:end], start)
@@ -73,14 +73,15 @@ def page_of(
 
 
 def bounds(
-    count: int, args: Mapping[str, Any], *, cap: int | None, refuse: bool, default: int
+    count: int, args: Mapping[str, Any], *, cap: int | None, over_cap: int | None, default: int
 ) -> tuple[int, int]:
     first, last = args.get("first"), args.get("last")
     for asked in (first, last):
         if asked is not None and asked < 0:
             raise Refused(400, "first and last must not be negative")
-        if asked is not None and cap is not None and asked > cap and refuse:
-            raise Refused(400, f"page size {asked} exceeds the maximum of {cap}")
+        if asked is not None and cap is not None and asked > cap and over_cap is not None:
+            said = f"page size {asked} exceeds the maximum of {cap}"
+            raise Refused(over_cap, said if over_cap < 500 else "internal server error")
     start, end = 0, count
     if args.get("after") is not None:
         start = min(count, position(args["after"]) + 1)

@@ -28,8 +28,9 @@ class Context:
     def page(self, name: str, rows: Sequence[Any], args: Args, *, cap: int | None = None) -> Page:
         """Return a page of the connection that stands at the field `name`. Raises Refused."""
         faults = [fault for fault in self.faults if fault.target in ("*", self.operation, name)]
-        refuse = self.world.over_cap == "refuse"
-        return page_of(rows, args, cap=cap or self.world.page_cap, refuse=refuse, faults=faults)
+        status = {"refuse": 400, "fail": 500}.get(self.world.over_cap)
+        cap = cap or self.world.page_cap
+        return page_of(rows, args, cap=cap, over_cap=status, faults=faults)
 
     def project(self, entity: str | None, name: str | None) -> Project | None:
         """Return a project the user may see."""

@@ -42,7 +42,8 @@ __all__ = [
     "latest_us",
 ]
 
-LIGHT_PAGE = 1000
+LIGHT_PAGE, SURE_PAGE = 1000, 50
+"""Runs in a page of a listing; where the server fails at that, as many as W&B's own client asks for."""
 NAMES_A_REQUEST = 500
 DOCUMENT_TRIES, SPLIT_TRIES = 3, 2
 """Pages of documents are given up sooner than listings: what follows is not an error but halves."""
@@ -110,6 +111,7 @@ class Task:
         self.project_id = ""
         self.state: dict[str, Any] = {}
         self.page_size = PageSize(settings.page_size, maximum=settings.page_size_max)
+        self.light_size = LIGHT_PAGE
         self.quarantined: dict[str, Row] = {}
         self.pulses: Mapping[str, Mapping[str, Any] | None] = {}
         self.sweep_page: Page | None = None
@@ -153,8 +155,15 @@ class Task:
         self, filters: Mapping[str, Any], after: str | None, more: Mapping[str, Selection]
     ) -> Page:
         """One page of light rows, and what was asked along with it."""
-        runs = Runs(filters, order="+created_at", first=LIGHT_PAGE, after=after, light=True)
-        answer = self.project.ask({"page": runs, **more})
+        runs = Runs(filters, order="+created_at", first=self.light_size, after=after, light=True)
+        tries = None if self.light_size == SURE_PAGE else DOCUMENT_TRIES
+        try:
+            answer = self.project.ask({"page": runs, **more}, tries=tries)
+        except ServerFailed:  # some servers fail at a page larger than they give
+            if self.light_size == SURE_PAGE:
+                raise
+            self.light_size = SURE_PAGE
+            return self._light_page(filters, after, more)
         self.counted = answer.counts.get("total", self.counted)
         self.sweep_page = answer.pages.get("sweeps", self.sweep_page)
         self.pulses = {**self.pulses, **answer.sweeps}

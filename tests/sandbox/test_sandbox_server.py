@@ -137,7 +137,8 @@ def test_pages_join_to_the_listing(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("over_cap", "status", "count"), [("clamp", 200, 3), ("refuse", 400, None)]
+    ("over_cap", "status", "count"),
+    [("clamp", 200, 3), ("refuse", 400, None), ("fail", 500, None)],
 )
 def test_a_page_is_at_most_the_cap(
     world: World, ask: Ask, over_cap: Any, status: int, count: int | None

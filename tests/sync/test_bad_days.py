@@ -318,6 +318,17 @@ def test_a_server_with_small_pages_is_mirrored_whole(
     assert whole(world, store) == []
 
 
+def test_a_server_that_fails_at_large_pages_of_runs_is_mirrored_whole(
+    world: World, mirror: Mirror, store: Store
+) -> None:
+    mirror(BOTH)
+    world.edit(PATH, "run00003", tags=["edited"])
+    world.page_cap, world.over_cap = 100, "fail"
+    report = mirror(BOTH, reconcile=True)
+    assert report.failures == {}
+    assert whole(world, store) == []
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_short_pages_of_documents_lose_nothing(
     world: World, mirror: Mirror, store: Store, phase: str
