@@ -8,9 +8,4 @@ from __future__ import annotations
 from mirror.cli import artifacts, blobs, database, demonstration, get, query, sync
 from mirror.cli.app import cli
 
-__all__ = ["artifacts", "blobs", "cli", "database", "demonstration", "get", "main", "query", "sync"]
-
-
-def main() -> None:
-    """Run the command line: the `mirror` of pyproject.toml."""
-    cli(prog_name="mirror")
+__all__ = ["artifacts", "blobs", "cli", "database", "demonstration", "get", "query", "sync"]

@@ -478,6 +478,26 @@ def test_a_reader_that_goes_away_is_no_error(synced: Server) -> None:
     json.loads(done.stdout)
 
 
+INTERRUPTED_WHILE_IT_LOADS = """
+import os, signal, sys
+from mirror.__main__ import main
+
+class Interrupt:
+    def find_spec(self, name, *_args):
+        if name == "mirror.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_line_loads_leaves_no_traceback() -> None:
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_IT_LOADS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_help_is_quick_to_load() -> None:
     code = "import mirror.cli, sys; print(*sorted({'sqlalchemy','httpx','alembic','numpy','wandb'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
