@@ -2,17 +2,15 @@
 
 `add`, `drop`, `listed` and `advise` are what `mirror index` calls. An index holds one expression per
 (document, path) that sorts by SEMANTICS' order and tells types apart (`mirror.store.json`), after the
-project; `mirror.reads` uses it as soon as it is ready. `QueryLog` counts what queries touch.
+project; `mirror.reads` uses it as soon as it is ready. `mirror.query_log` counts what queries touch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -21,13 +19,13 @@ from mirror import instants
 from mirror.errors import QueryError, StoreError
 from mirror.jsontext import Type, dumps, escape
 from mirror.query.fields import RUNS, readings, resolve, spelled
-from mirror.query.tree import Compare, Field, In, Kind, Node, OrderKey, tests
+from mirror.query.tree import Field, Kind
 from mirror.store import tables
 from mirror.store.json import POSTGRES, SQLITE, index_key
 from mirror.store.sql import render
 from mirror.store.store import Store
 
-__all__ = ["Advice", "QueryLog", "ValueIndex", "add", "advise", "drop", "listed"]
+__all__ = ["Advice", "ValueIndex", "add", "advise", "drop", "listed"]
 
 Place = tuple[str, tuple[str, ...]]
 _INDEX = tables.value_indexes.c
@@ -203,89 +201,6 @@ def _run_alone(store: Store, *texts: str) -> None:
 
 
 # ------------------------------------------------------------------ what queries touch
-
-
-class QueryLog:
-    """Counts which keys queries use, in memory; `flush` adds the counts to the store.
-
-    Noting takes microseconds and writes nothing, so that reading never waits for a writer. A log may
-    be shared by threads.
-    """
-
-    FLUSH_AFTER: Final = 256  # queries
-
-    def __init__(self, store: Store, *, enabled: bool = True) -> None:
-        self.store = store
-        self.enabled = enabled
-        self._lock = threading.Lock()
-        self._counts: dict[tuple[str, str, str, str], list[float]] = {}
-
-    def note(
-        self, project_id: str, tree: Node, order: Sequence[OrderKey], elapsed_ms: float
-    ) -> None:
-        """Count one query."""
-        if not self.enabled:
-            return
-        with self._lock:
-            for field, use in _uses(tree, order):
-                key = (project_id, field.column, dumps(list(map(escape, field.path))), use)
-                entry = self._counts.setdefault(key, [0, 0.0])
-                entry[0] += 1
-                entry[1] += elapsed_ms
-
-    def flush(self) -> int:
-        """Add the counts to the store; return how many rows were written.
-
-        Raises StoreError where another writer is at work: an answer must not wait for its note.
-        """
-        with self._lock:
-            counts, self._counts = self._counts, {}
-        if not counts:
-            return 0
-        now = instants.now()
-        log = tables.query_log
-        with self.store.begin(wait_s=0.25) as tx:
-            for (project_id, document, path, use), (uses, total_ms) in sorted(counts.items()):
-                here = (
-                    (log.c.project_id == project_id)
-                    & (log.c.document == document)
-                    & (log.c.path == path)
-                    & (log.c.use == use)
-                )
-                grown = {
-                    "uses": log.c.uses + int(uses),
-                    "total_ms": log.c.total_ms + total_ms,
-                    "last_used_at": now,
-                }
-                if tx.execute(sa.update(log).where(here).values(grown)).rowcount:
-                    continue
-                tx.upsert_all(
-                    log,
-                    [
-                        {
-                            "project_id": project_id,
-                            "document": document,
-                            "path": path,
-                            "use": use,
-                            "uses": int(uses),
-                            "total_ms": total_ms,
-                            "last_used_at": now,
-                        }
-                    ],
-                )
-        return len(counts)
-
-
-def _uses(tree: Node, order: Sequence[OrderKey]) -> Iterable[tuple[Field, str]]:
-    for test in tests(tree):
-        if test.field.kind is Kind.DOCUMENT and test.field.path:
-            if isinstance(test, In) or (isinstance(test, Compare) and test.op == "$eq"):
-                yield test.field, "equality"
-            else:
-                yield test.field, "range" if isinstance(test, Compare) else "other"
-    for key in order:
-        if key.field.kind is Kind.DOCUMENT:
-            yield key.field, "order"
 
 
 def advise(store: Store, *, project_id: str | None = None, at_least: int = 3) -> list[Advice]:

@@ -68,7 +68,7 @@ _TAGS: Final = 12
 
 
 class Log(Protocol):
-    """What takes note of queries, such as `mirror.indexes.QueryLog`."""
+    """What takes note of queries, such as `mirror.query_log.QueryLog`."""
 
     def note(
         self, project_id: str, tree: Node, order: Sequence[OrderKey], elapsed_ms: float

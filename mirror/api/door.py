@@ -30,8 +30,8 @@ from mirror.errors import (
 )
 
 if TYPE_CHECKING:
-    from mirror.indexes import QueryLog
     from mirror.projects import Project
+    from mirror.query_log import QueryLog
     from mirror.remote.client import Client
     from mirror.store.store import Store
 

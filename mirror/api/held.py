@@ -64,7 +64,7 @@ class Held:
         """What reads the store, opened like `store` and cheaper to open. Raises StoreError."""
         if self._reader is not None and self._pid == os.getpid():
             return self._reader
-        if not self._read_only or self._given is not None:
+        if self._given is not None:
             return self.store
         with self._lock:
             return self._open_reader()

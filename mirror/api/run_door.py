@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from mirror.jsontext import dumps
 
 if TYPE_CHECKING:
     from mirror.api.rows import Row
-    from mirror.indexes import QueryLog
     from mirror.projects import Project
+    from mirror.query_log import QueryLog
 
 __all__ = ["RunDoor"]
 
@@ -60,10 +61,10 @@ class RunDoor(ProjectDoor):
         """Where queries are noted for `mirror index advise`; written now and then, never waited for."""
         if self.mode == "offline" or not self.config.query_log:
             return None
-        from mirror.indexes import QueryLog
+        from mirror.query_log import QueryLog
 
-        if self._log is None or self._log.store is not self.store:
-            self._log = QueryLog(self.store)
+        if self._log is None or self._log.pid != os.getpid():  # a parent writes its counts itself
+            self._log = QueryLog(lambda: self.store)
         self._queries += 1
         if self._queries % NOTES == 0:
             with contextlib.suppress(StoreError):  # another writer is at work: the notes are lost

@@ -11,8 +11,8 @@ from mirror.errors import StoreError
 
 if TYPE_CHECKING:
     from mirror.config import Config
-    from mirror.indexes import QueryLog
     from mirror.projects import Project
+    from mirror.query_log import QueryLog
     from mirror.store.store import Store
 
 __all__ = ["Opened", "opened"]
@@ -46,14 +46,14 @@ def opened(
 ) -> Iterator[Opened]:
     """Open the store that the settings name."""
     from mirror.config import resolve
-    from mirror.indexes import QueryLog
+    from mirror.query_log import QueryLog
     from mirror.store.store import Store
 
     settings = resolve(store=store, config=config)
     with Store.open(
         settings.store, create=create, upgrade=upgrade, journal_mode=settings.journal_mode
     ) as database:
-        log = QueryLog(database, enabled=settings.query_log)
+        log = QueryLog(lambda: database, enabled=settings.query_log)
         yield Opened(database, settings, log)
         # An answer does not fail because its use could not be noted (a store of somebody else's).
         with contextlib.suppress(StoreError):

@@ -94,21 +94,22 @@ def test_neither_import_nor_construction_loads_anything_heavy(code: str, tmp_pat
     assert not list(tmp_path.iterdir()), "nothing is made before the first read"
 
 
-def test_reading_a_file_offline_does_not_load_sqlalchemy(
-    synced_config: Config, tmp_path: Path
+@pytest.mark.parametrize("mode", ["offline", "auto"])
+def test_reading_a_file_loads_neither_sqlalchemy_nor_a_client(
+    mode: str, synced_config: Config, tmp_path: Path
 ) -> None:
     program = f"""
 import sys, mirror
-api = mirror.Api(store={str(synced_config.store)!r}, mode="offline")
+api = mirror.Api(store={str(synced_config.store)!r}, mode={mode!r})
 runs = api.runs("{HARD}", {{"config.a": {{"$gt": 0}}}}, order="-summary_metrics.loss")
 print(len(runs), len(list(runs)))
 run = api.run("{HARD}/floats")
 print(run.config["a"], len(dict(run.summary)))
-print("sqlalchemy" in sys.modules)
+print("sqlalchemy" in sys.modules or "httpx" in sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
-        env={"HOME": str(tmp_path), "PATH": ""},
+        env={"HOME": str(tmp_path), "PATH": "", "WANDB_BASE_URL": synced_config.base_url},
     )  # fmt: skip
     counted, listed, *rest = done.stdout.split()
     assert counted == listed != "0"

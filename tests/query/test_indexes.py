@@ -13,6 +13,7 @@ from runs import put
 from mirror import indexes
 from mirror.errors import QueryError
 from mirror.explain import explain
+from mirror.query_log import QueryLog
 from mirror.reads import RunQuery
 from mirror.store import tables
 from mirror.store.store import Store
@@ -200,7 +201,7 @@ def test_readers_read_while_an_index_is_built(
 
 def test_advice_follows_what_queries_used(store: Store) -> None:
     put(store, "p", RUNS)
-    log = indexes.QueryLog(store)
+    log = QueryLog(lambda: store)
     for _ in range(3):
         RunQuery(store, "p", {"config.i": {"$lt": 5}, "state": "finished"}, log=log).count()
         RunQuery(store, "p", {"config.lr": 5}, "-config.i", log=log).page(5)
@@ -217,7 +218,7 @@ def test_advice_follows_what_queries_used(store: Store) -> None:
 def test_counts_add_up_over_processes(store: Store) -> None:
     put(store, "p", RUNS)
     for _ in range(2):
-        log = indexes.QueryLog(store)
+        log = QueryLog(lambda: store)
         for _ in range(2):
             RunQuery(store, "p", {"config.i": 1}, log=log).count()
         log.flush()
@@ -226,6 +227,6 @@ def test_counts_add_up_over_processes(store: Store) -> None:
 
 def test_a_log_that_is_off_notes_nothing(store: Store) -> None:
     put(store, "p", RUNS)
-    log = indexes.QueryLog(store, enabled=False)
+    log = QueryLog(lambda: store, enabled=False)
     RunQuery(store, "p", {"config.i": 1}, log=log).count()
     assert log.flush() == 0
