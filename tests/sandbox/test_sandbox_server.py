@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -509,11 +510,18 @@ def test_a_file_stream_is_what_a_run_says(world: World, server: Server) -> None:
 
 def test_the_command_serves_until_it_is_stopped() -> None:
     command = [sys.executable, "-m", "mirror.sandbox", "--port", "0", "--runs", "3", "--key", KEY]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = re.search(r"WANDB_BASE_URL=(\S+)", process.stdout.readline())
-        assert url is not None
-        response = httpx.post(f"{url[1]}/graphql", json={"query": LIGHT}, auth=("api", KEY))
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+    # A suite that runs in the background hands down that Ctrl-C is ignored.
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=listening
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = re.search(r"WANDB_BASE_URL=(\S+)", process.stdout.readline())
+            assert url is not None
+            response = httpx.post(f"{url[1]}/graphql", json={"query": LIGHT}, auth=("api", KEY))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
     assert len(names(response)) == 3
