@@ -227,9 +227,14 @@ class Copies:
         self._folder, self._at = entered, folder
 
     def _name(self, file: int, name: str, target: str) -> None:
-        places = {"src_dir_fd": self._descriptors, "dst_dir_fd": self._folder}
         try:
-            os.link(str(file), name, **places, follow_symlinks=True)
+            os.link(
+                str(file),
+                name,
+                src_dir_fd=self._descriptors,
+                dst_dir_fd=self._folder,
+                follow_symlinks=True,
+            )
         except FileExistsError:
             _name(file, target)
 

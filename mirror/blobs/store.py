@@ -190,21 +190,17 @@ class BlobStore:
             return None
         try:
             stat = os.fstat(file)
-            length = stat.st_size
-            if (
-                length >= SMALL_BYTES
-                or size not in (None, length)
-                or not sealed(stat.st_mtime_ns, raw)
-            ):
+            length, mtime = stat.st_size, stat.st_mtime_ns
+            if length >= SMALL_BYTES or size not in (None, length) or not sealed(mtime, raw):
                 return None
             block = os.read(file, SMALL_BYTES)
             with contextlib.suppress(OSError):  # a store of somebody else's
-                os.utime(file, ns=(time.time_ns(), stat.st_mtime_ns))
+                os.utime(file, ns=(time.time_ns(), mtime))
         except OSError:
             return None
         finally:
             os.close(file)
-        return (block, stat.st_mtime_ns) if len(block) == length else None
+        return (block, mtime) if len(block) == length else None
 
     def _examine(self, path: Path, digest: str, algorithm: str) -> bool:
         """Read a doubtful file: seal it again, or remove it."""
