@@ -15,6 +15,7 @@
     │  └─ StuckCursor                    a listing that does not move
     ├─ QueryError                        a filter or order string is wrong            (ValueError)
     ├─ NotMirrored                       the store does not hold what was asked       (LookupError)
+    │  ├─ Gone                           any more: it was deleted on the server
     │  └─ StaleError                     it does, but older than max_age
     ├─ OfflineError                      a write or a fetch, asked in offline mode
     ├─ UsageError                        a member of `mirror.Api` used in a way it is not made for
@@ -48,6 +49,7 @@ __all__ = [
     "ContentError",
     "DigestMismatch",
     "Forbidden",
+    "Gone",
     "GraphQLError",
     "MirrorError",
     "NoRoom",
@@ -214,6 +216,23 @@ class NotMirrored(MirrorError, LookupError):
 
     def __str__(self) -> str:  # LookupError's subclasses may quote; keep the sentence
         return str(self.args[0])
+
+
+class Gone(NotMirrored):
+    """It was deleted on the server, as a sync found at `deleted_at`."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        deleted_at: str,
+        path: str | None = None,
+        synced_at: str | None = None,
+        remedy: str,
+    ) -> None:
+        super().__init__(what, path=path, synced_at=synced_at, remedy=remedy)
+        self.deleted_at = deleted_at
+        self.args = (f"{what} was deleted on the server, as the sync of {deleted_at} found: {remedy}",)  # fmt: skip
 
 
 class StaleError(NotMirrored):

@@ -32,6 +32,7 @@ from mirror.ingest import (
     project_key,
 )
 from mirror.jsontext import dumps, escape, pack
+from mirror.paths import REGISTRY_PREFIX
 from mirror.store import tables
 from mirror.store.store import Row, Transaction
 
@@ -58,7 +59,6 @@ __all__ = [
     "tombstone_registries",
 ]
 
-REGISTRY_PREFIX = "wandb-registry-"
 _VERSION = re.compile(r"v\d+")
 _CHUNK = 500
 

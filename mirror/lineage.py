@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from mirror.artifact_names import ArtifactPath, Version, find_collection, find_version
+from mirror.artifact_lookup import ArtifactPath, Version, find_collection, find_version
 from mirror.errors import NotMirrored
 from mirror.jsontext import escape, unescape, unpack
 from mirror.store import tables

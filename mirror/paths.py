@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from mirror.errors import PathError
 
 __all__ = [
+    "REGISTRY_PREFIX",
     "Scope",
     "check_pattern",
     "is_pattern",
@@ -23,6 +24,9 @@ __all__ = [
     "parse_run",
     "parse_sweep",
 ]
+
+REGISTRY_PREFIX = "wandb-registry-"
+"""What the project of a registry is called before the registry's own name."""
 
 _RUNS, _SWEEPS, _REPORTS = frozenset({"run", "runs"}), frozenset({"sweep", "sweeps"}), frozenset({"report", "reports"})  # fmt: skip
 _KINDS = _RUNS | _SWEEPS | _REPORTS

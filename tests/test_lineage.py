@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from mirror.artifact_names import find_version, parse
+from mirror.artifact_lookup import find_version, parse
 from mirror.cli import cli
 from mirror.config import resolve
 from mirror.errors import NotMirrored, PathError

@@ -736,7 +736,10 @@ def by_name(source: Source, entity: str, project: str, name: str) -> Artifact:
     if not there:
         raise ValueError(f"project {project!r} not found under entity {entity!r}")
     if member is None:
-        raise ValueError(f"artifact membership {name!r} not found in {f'{entity}/{project}'!r}")
+        error = ValueError(f"artifact membership {name!r} not found in {f'{entity}/{project}'!r}")
+        if note := source.deletion_told(entity, project, name):
+            error.add_note(note)
+        raise error
     return of_membership(source, entity, project, name, member)
 
 

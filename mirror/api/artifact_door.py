@@ -224,6 +224,18 @@ class ArtifactDoor(ContentDoor):
             node = None if artifact is None else {"artifact": artifact}
         return node is not None or self._project_there(entity, project), node
 
+    @edge
+    def deletion_told(self, entity: str, project: str, name: str) -> str | None:
+        """Return when the mirror found a version gone, for the note of an error; None: it did not."""
+        deleted_at = ArtifactTables(self).deleted_at(entity, project, name)
+        if deleted_at is None:
+            return None
+        collection = name.partition(":")[0]
+        return (
+            f"It was deleted on the server, as the sync of {deleted_at} found; "
+            f"`mirror artifacts {entity}/{project}/{collection}` shows which versions there are."
+        )
+
     def _project_there(self, entity: str, project: str) -> bool:
         try:
             types = self.artifact_page("ApiArtifactTypes", 1, None, entity=entity, project=project)

@@ -7,6 +7,8 @@ import math
 import re
 from typing import Any, Final, NamedTuple
 
+from mirror.paths import REGISTRY_PREFIX
+
 __all__ = [
     "REGISTRY_PREFIX",
     "ArtifactPath",
@@ -17,7 +19,6 @@ __all__ = [
     "registry_name",
 ]
 
-REGISTRY_PREFIX: Final = "wandb-registry-"
 MAX_METADATA_KEYS: Final = 100
 _VERSION: Final = re.compile(r"v\d+")
 

@@ -106,6 +106,8 @@ class ArtifactTables:
         reader = _ONE.get(operation)
         if reader is None or self.source.mode == "online":
             return MISS
+        if self._is_gone(asked):
+            return None
         found = self._remembered((operation, *asked.items()), lambda: reader(self, **asked))
         if found is None and (self.source.mode == "auto" or self._chosen(asked)):
             return MISS
@@ -128,6 +130,8 @@ class ArtifactTables:
         start = 0 if after is None else int(after) if after.isdecimal() else None
         if reader is None or self.source.mode == "online" or start is None:
             return MISS
+        if self._is_gone(asked):
+            return None
         key = (operation, *sorted((name, str(value)) for name, value in asked.items()))
         edges = self._remembered(key, lambda: reader(self, **asked))
         if edges is MISS:
@@ -143,6 +147,13 @@ class ArtifactTables:
             "pageInfo": {"endCursor": str(min(stop, len(edges))), "hasNextPage": stop < len(edges)},
         }
 
+    def _is_gone(self, asked: Mapping[str, Any]) -> bool:
+        """Whether offline a project is asked about that the mirror found deleted."""
+        if self.source.mode != "offline" or not asked.keys() >= {"entity", "project"}:
+            return False
+        found = self.source.find(asked["entity"], asked["project"])
+        return found is not None and found.deleted_at is not None
+
     def _chosen(self, asked: Mapping[str, Any]) -> bool:
         """Whether the settings mirror a part of a place only, so that what is not held may exist."""
         place = f"{asked.get('entity')}/{asked.get('project')}"
@@ -154,6 +165,27 @@ class ArtifactTables:
         if self.any_age or self.source.max_age_s is not None:
             return read()
         return self.source.held.memo.answer(key, read)
+
+    def deleted_at(self, entity: str, project: str, name: str) -> str | None:
+        """Return when a version was found gone that "collection:alias" named; None: there was none."""
+        found = self.source.find(entity, project)
+        if found is None:
+            return None
+        collection, _, alias = name.partition(":")
+        index = _INDEX.fullmatch(alias)
+        rows = self._rows(
+            "SELECT max(m.deleted_at) FROM artifact_memberships AS m"
+            " JOIN artifact_collections AS c ON c.id = m.collection_id"
+            " WHERE c.project_id = ? AND c.name = ? AND m.deleted_at IS NOT NULL"
+            " AND (m.version_index = ? OR m.id IN (SELECT a.membership_id FROM artifact_aliases AS a"
+            " WHERE a.collection_id = c.id AND a.alias = ?))",
+            found.project_id,
+            escape(collection),
+            int(index[1]) if index else -1,
+            escape(alias or "latest"),
+        )
+        deleted_at: str | None = rows[0][0]
+        return deleted_at
 
     def synced_at(self, entity: str, project: str) -> str | None:
         """Return the server's time that the artifacts of a project are fresh as of."""

@@ -95,7 +95,10 @@ def normalized(function: Callable[P, T]) -> Callable[P, T]:
         except Exception as error:
             if _is_wandb_error(error):
                 raise
-            raise adapt(CommError(str(error), error)) from error
+            found = adapt(CommError(str(error), error))
+            for note in getattr(error, "__notes__", ()):
+                found.add_note(note)
+            raise found from error
 
     return wrapper
 

@@ -18,7 +18,7 @@ from mirror.cli.options import common, one_of, store_option
 from mirror.cli.output import bytes_text, counted, json_text, print_table, shown
 
 if TYPE_CHECKING:
-    from mirror.artifact_names import ArtifactPath, Version
+    from mirror.artifact_lookup import ArtifactPath, Version
     from mirror.lineage import Collection, Graph, Member
 
 __all__ = ["artifacts", "diff", "lineage", "which"]
@@ -64,7 +64,7 @@ def _names_collection(path: str) -> bool:
 def _collections(mirrored: Opened, path: str) -> list[Collection]:
     from mirror import lineage as questions
     from mirror import paths
-    from mirror.artifact_names import project_of
+    from mirror.artifact_lookup import project_of
 
     scope = paths.parse_project(path, entity=mirrored.settings.entity)
     project = project_of(mirrored.store, scope.entity, scope.project)
@@ -149,13 +149,13 @@ def lineage(
 
 
 def _version(mirrored: Opened, text: str) -> Version:
-    from mirror.artifact_names import find_version
+    from mirror.artifact_lookup import find_version
 
     return find_version(mirrored.store, _named(mirrored, text))
 
 
 def _named(mirrored: Opened, text: str) -> ArtifactPath:
-    from mirror.artifact_names import parse
+    from mirror.artifact_lookup import parse
 
     return parse(text.strip("/"), entity=mirrored.settings.entity)
 

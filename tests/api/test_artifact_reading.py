@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 import mirror
 from mirror import lineage
-from mirror.artifact_names import find_version, parse
+from mirror.artifact_lookup import find_version, parse
 from mirror.config import Config
+from mirror.errors import Gone
 from mirror.sandbox import World
 from mirror.store import tables
 from mirror.store.store import Store
@@ -271,3 +272,68 @@ def test_what_was_kept_of_a_project_stays_when_the_project_becomes_known(
     key = store.one(sa.select(tables.projects.c.project_id))["project_id"]
     assert store.rows(sa.select(o.kind, o.name).where(o.scope == key)) == kept
     assert len(offline(config).reports(PATH)) == 0
+
+
+# ------------------------------------------------------------------ what was deleted
+
+
+@pytest.fixture
+def without(world: World, config: Config) -> Config:
+    """A mirror that saw a version, a collection and a registry's link go."""
+    world.artifacts.give(world.artifacts.version(f"{DATA}:v1").memberships[0], ["prod"])
+    synced(config)
+    world.advance(900)
+    world.artifacts.delete(f"{DATA}:v1")
+    world.artifacts.delete_collection(f"{PATH}/shelf")
+    synced(config)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("data:v1", True), ("data:prod", True), ("data:v9", False), ("data:nope", False)],
+)
+def test_offline_a_deleted_version_is_told_as_such_by_the_error_of_wandb(
+    name: str, told: bool, without: Config
+) -> None:
+    with pytest.raises(mirror.CommError) as caught:
+        offline(without).artifact(f"{PATH}/{name}")
+    assert str(caught.value) == f"artifact membership {name!r} not found in {PATH!r}"
+    assert isinstance(caught.value.exc, ValueError)
+    notes = " ".join(getattr(caught.value, "__notes__", ()))
+    assert ("deleted on the server" in notes and "mirror artifacts" in notes) is told
+    assert not offline(without).artifact_exists(f"{PATH}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("data:v1", r"version 'team/vision/data:v1' was deleted on the server, as the sync of"),
+        ("data:prod", r"`mirror artifacts team/vision/data` shows which there are"),
+        (
+            "shelf:v0",
+            r"collection 'team/vision/shelf' was deleted .*`mirror artifacts team/vision`",
+        ),
+    ],
+)
+def test_a_command_says_that_a_version_was_deleted(
+    name: str, told: str, without: Config, store: Store
+) -> None:
+    with pytest.raises(Gone, match=told):
+        find_version(store, parse(f"{PATH}/{name}"))
+    with pytest.raises(mirror.NotMirrored, match=r"last synced 20") as caught:
+        find_version(store, parse(f"{REGISTRY}/nets:v9"))
+    assert not isinstance(caught.value, Gone)
+
+
+def test_offline_a_deleted_project_has_nothing_as_on_the_server(
+    world: World, store: Store, without: Config
+) -> None:
+    with store.begin() as tx:
+        tx.execute(sa.update(tables.projects).values(deleted_at="2024-01-01T00:00:00Z"))
+    api = offline(without)
+    with pytest.raises(mirror.CommError, match="project 'vision' not found under entity 'team'"):
+        api.artifact(f"{DATA}:v0")
+    with pytest.raises(ValueError, match="Unable to parse 'ArtifactTypes' response data"):
+        list(api.artifact_types(PATH))
+    assert not api.artifact_exists(f"{DATA}:v0")

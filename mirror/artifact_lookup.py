@@ -15,13 +15,13 @@ import orjson
 import sqlalchemy as sa
 
 from mirror import projects
-from mirror.errors import NotMirrored, PathError
+from mirror.errors import Gone, NotMirrored, PathError
 from mirror.jsontext import escape, unescape
+from mirror.paths import REGISTRY_PREFIX
 from mirror.store import tables
 from mirror.store.store import Row, Store
 
 __all__ = [
-    "REGISTRY_PREFIX",
     "ArtifactPath",
     "Version",
     "find_collection",
@@ -32,7 +32,6 @@ __all__ = [
     "version_of",
 ]
 
-REGISTRY_PREFIX = "wandb-registry-"
 _VERSION = re.compile(r"v(\d{1,9})")
 
 
@@ -118,27 +117,41 @@ def project_of(store: Store, entity: str | None, project: str) -> projects.Proje
 
 
 def find_collection(store: Store, path: ArtifactPath) -> tuple[Row, projects.Project]:
-    """Return the row of the collection a path names, and its project. Raises NotMirrored."""
+    """Return the row of the collection a path names, and its project. Raises NotMirrored, Gone."""
     if path.project is None:
         raise PathError(f"{str(path)!r}: no project is given, and none is configured")
     project = project_of(store, path.entity, path.project)
     c = tables.artifact_collections.c
     row = store.one(
         sa.select(tables.artifact_collections)
-        .where(
-            c.project_id == project.project_id,
-            c.name == escape(path.collection),
-            c.deleted_at.is_(None),
-        )
-        .order_by(c.created_at_us.desc())
+        .where(c.project_id == project.project_id, c.name == escape(path.collection))
+        .order_by(c.deleted_at.is_not(None), c.created_at_us.desc())
     )
-    if row is None:
-        raise NotMirrored(
-            f"artifact collection {f'{project.path}/{path.collection}'!r}",
+    if row is not None and row["deleted_at"] is None:
+        return row, project
+    what, synced_at = (
+        f"artifact collection {f'{project.path}/{path.collection}'!r}",
+        _synced_at(store, project),
+    )
+    if row is not None:
+        others = f"`mirror artifacts {project.path}` shows which there are"
+        raise Gone(
+            what,
+            deleted_at=row["deleted_at"],
             path=project.path,
-            synced_at=project.synced_at,
+            synced_at=synced_at,
+            remedy=others,
         )
-    return row, project
+    raise NotMirrored(what, path=project.path, synced_at=synced_at)
+
+
+def _synced_at(store: Store, project: projects.Project) -> str | None:
+    """As of when the artifacts of a project are fresh; of a registry there is nothing else."""
+    s = tables.sync_state.c
+    row = store.one(
+        sa.select(s.synced_at).where(s.project_id == project.project_id, s.stage == "artifacts")
+    )
+    return str(row["synced_at"]) if row and row["synced_at"] else project.synced_at
 
 
 def member_of(store: Store, collection_id: str, alias: str) -> tuple[Row, Row] | None:
@@ -178,15 +191,42 @@ def member_of(store: Store, collection_id: str, alias: str) -> tuple[Row, Row] |
 
 
 def find_version(store: Store, path: ArtifactPath) -> Version:
-    """Return the version a path means. Raises NotMirrored, PathError."""
+    """Return the version a path means. Raises NotMirrored, Gone, PathError."""
     collection, project = find_collection(store, path)
-    found = member_of(store, collection["id"], path.alias or "latest")
-    if found is None:
-        asked = f"{project.path}/{path.collection}:{path.alias or 'latest'}"
-        raise NotMirrored(
-            f"artifact version {asked!r}", path=project.path, synced_at=project.synced_at
+    alias = path.alias or "latest"
+    found = member_of(store, collection["id"], alias)
+    if found is not None:
+        return Version(found[0], found[1], collection, project.entity, project.name)
+    place = f"{project.path}/{path.collection}"
+    what, synced_at = f"artifact version {f'{place}:{alias}'!r}", _synced_at(store, project)
+    deleted_at = _deleted_at(store, collection["id"], alias)
+    if deleted_at is not None:
+        raise Gone(
+            what,
+            deleted_at=deleted_at,
+            path=project.path,
+            synced_at=synced_at,
+            remedy=f"`mirror artifacts {place}` shows which there are",
         )
-    return Version(found[0], found[1], collection, project.entity, project.name)
+    raise NotMirrored(what, path=project.path, synced_at=synced_at)
+
+
+def _deleted_at(store: Store, collection_id: str, alias: str) -> str | None:
+    """When a version was found gone that an alias, `v<N>` or digest named; None: there was none."""
+    m, v, h = tables.artifact_memberships.c, tables.artifacts.c, tables.artifact_aliases.c
+    had = sa.select(h.membership_id).where(
+        h.collection_id == collection_id, h.alias == escape(alias)
+    )
+    ways = m.id.in_(had) | (v.digest == escape(alias))
+    if number := _VERSION.fullmatch(alias):
+        ways |= m.version_index == int(number[1])
+    row = store.one(
+        sa.select(m.deleted_at)
+        .join(tables.artifacts, v.id == m.artifact_id)
+        .where(m.collection_id == collection_id, m.deleted_at.is_not(None), ways)
+        .order_by(m.deleted_at.desc())
+    )
+    return None if row is None else str(row["deleted_at"])
 
 
 def version_of(store: Store, artifact_id: str) -> Version | None:
