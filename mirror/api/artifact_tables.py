@@ -6,6 +6,7 @@ auto mode only what is there is answered: what is not may have come since the la
 
 from __future__ import annotations
 
+import base64
 import functools
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -511,6 +512,61 @@ class ArtifactTables:
         found.sort(key=lambda one: number_of(one["id"]))
         return {"edges": [{"node": one} for one in found]} if found else MISS
 
+    def files(
+        self, entity: str, project: str, collection: str, alias: str, names: Sequence[str] | None
+    ) -> Any:
+        """The files of a version, of the entries of its manifest; offline: nothing else has addresses."""
+        if self.source.mode != "offline":
+            return MISS
+        known = ArtifactTables(self.source, unfinished=True)
+        member = known.membership(entity, project, f"{collection}:{alias}")
+        if not member or member is MISS:
+            return MISS
+        identifier, made_at = member["artifact"]["id"], member["artifact"]["createdAt"]
+        found = self.manifest(identifier)
+        if found is None:
+            return MISS
+        return [
+            {"node": _file(number_of(identifier), path, entry, made_at)}
+            for path, entry in found["contents"].items()
+            if names is None or path in names
+        ]
+
+    def jobs(self, entity: str, project: str) -> Any:
+        place = self._place(entity, project)
+        if place is None:
+            return MISS
+        if all(one["name"] != "job" for one in self._types(place)):
+            return {"artifactType": None}
+        edges = []
+        for identifier, _ in self._collections([place], type="job"):
+            rows = self._rows(
+                "SELECT v.id, v.state, v.node FROM artifacts AS v WHERE v.collection_id = ? OR v.id IN"
+                " (SELECT m.artifact_id FROM artifact_memberships AS m"
+                " WHERE m.collection_id = ? AND m.deleted_at IS NULL)"
+                " ORDER BY v.version_index DESC",
+                identifier,
+                identifier,
+            )
+            nodes = [{"node": self._job(*row)} for row in rows]
+            edges.append({"node": {"artifacts": {"edges": nodes}}})
+        return {"artifactType": {"artifactCollections": {"edges": edges}}}
+
+    def _job(self, identifier: str, state: str, node: bytes) -> dict[str, Any]:
+        rows = self._rows(
+            "SELECT m.aliases, m.version_index FROM artifact_memberships AS m"
+            " WHERE m.artifact_id = ? AND m.deleted_at IS NULL AND m.alone IS NULL"
+            " ORDER BY m.created_at_us",
+            identifier,
+        )
+        names = [name for aliases, index in rows for name in (*_list(aliases), f"v{index}")]
+        return {
+            "id": unescape(identifier),
+            "state": state,
+            "aliases": [{"alias": name} for name in names],
+            "artifactSequence": {"name": _node(node)["artifactSequence"]["name"]},
+        }
+
     def lacks_manifest(self, artifact_id: str) -> bool:
         """Whether a version is held without the entries of its manifest."""
         rows = self._rows(
@@ -719,6 +775,22 @@ def _owned(project: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {name: project.get(name) for name in names} | {"entity": {"name": project["entityName"]}}
 
 
+def _file(number: int, path: str, entry: Mapping[str, Any], made_at: str | None) -> dict[str, Any]:
+    """An entry as the server lists files, without the addresses and types that only it knows."""
+    return {
+        "id": base64.b64encode(f"ArtifactFile:{number}:{path}".encode()).decode(),
+        "name": path,
+        "url": entry.get("ref"),
+        "directUrl": entry.get("ref"),
+        "sizeBytes": entry.get("size") or 0,
+        "mimetype": "",
+        "updatedAt": made_at,
+        "md5": entry["digest"],
+        "digest": entry["digest"],
+        "storagePath": None,
+    }
+
+
 def _alias_nodes(names: Sequence[str], collection: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"alias": name, "artifactCollection": collection} for name in names]
 
@@ -739,6 +811,7 @@ _ONE: Final[dict[str, Any]] = {
     "ApiRegistryByName": ArtifactTables.registry,
     "ApiRegistryMembers": ArtifactTables.registry_members,
     "ApiEntityOrganizations": ArtifactTables.organizations,
+    "ApiJobs": ArtifactTables.jobs,
 }
 _MET: Final = {
     "ApiMembershipByName": "artifact_memberships",
@@ -751,6 +824,7 @@ _MANY: Final[dict[str, Any]] = {
     "ApiProjectCollections": ArtifactTables.project_collections,
     "ApiCollectionAliases": ArtifactTables.aliases,
     "ApiVersions": ArtifactTables.versions,
+    "ApiArtifactFiles": ArtifactTables.files,
     "ApiRunOutput": ArtifactTables.run_output,
     "ApiRunInput": ArtifactTables.run_input,
     "ApiRegistries": ArtifactTables.registries,

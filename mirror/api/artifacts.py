@@ -536,7 +536,7 @@ class ArtifactFiles(SizedRelayPaginator["File"]):
     def _made(self, edge: Mapping[str, Any]) -> File:
         from mirror.api.files import File
 
-        return File(self._service_api, edge["node"])
+        return File(self._service_api, edge["node"], artifact=self.artifact)
 
     def __repr__(self) -> str:
         path = "/".join(self.path)

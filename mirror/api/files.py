@@ -18,6 +18,7 @@ from mirror.blobs import safe_target
 from mirror.jsontext import loads
 
 if TYPE_CHECKING:
+    from mirror.api.artifact import Artifact
     from mirror.api.runs import Run
     from mirror.api.source import Source
     from mirror.blobs import Downloaded, Progress
@@ -122,12 +123,20 @@ def _like(pattern: str, name: str) -> bool:
 
 
 class File(Attrs):
-    """A file of a run: its name, size, type, address, and `download()`."""
+    """A file of a run or of an artifact: its name, size, type, address, and `download()`."""
 
-    def __init__(self, service_api: Source, attrs: dict[str, Any], run: Run | None = None) -> None:
+    def __init__(
+        self,
+        service_api: Source,
+        attrs: dict[str, Any],
+        run: Run | None = None,
+        *,
+        artifact: Artifact | None = None,
+    ) -> None:
         super().__init__(attrs)
         self._service_api = service_api
         self.run = run
+        self._artifact = artifact
 
     @property
     def size(self) -> int:
@@ -176,6 +185,10 @@ class File(Attrs):
                 "and don't error."
             )
         source = self._service_api if api is None else api._service_api
+        if self._artifact is not None:
+            entry = self._artifact.get_entry(self.name)
+            self._artifact._place([entry.as_blob()], str(root), references=True)
+            return path.open()
         if self.run is None:
             raise ValueError(f"file {self.name!r} belongs to no run")
         source.download_files(self.run, [self._attrs], Path(root))

@@ -305,7 +305,9 @@ class Registry:
             attrs = {
                 name: value for name, value in node.items() if name != "role" and value is not None
             }
-            made.append(UserMember(user=User(self._service_api, attrs), role=str(node["role"]["name"])))
+            made.append(
+                UserMember(user=User(self._service_api, attrs), role=str(node["role"]["name"]))
+            )
         return made
 
     def team_members(self) -> list[TeamMember]:

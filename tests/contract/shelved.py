@@ -13,6 +13,12 @@ from filled import KEY, NOW
 from mirror.sandbox import World
 
 Script = Callable[[Any], Any]
+JOB: Final = (
+    '{"_version": "v0", "source_type": "repo", "source": {"git": {"remote": "r", "commit": "%d"},'
+    ' "entrypoint": ["python", "x.py"], "notebook": false}, "input_types": {"wb_type": "typedDict",'
+    ' "params": {"type_map": {}}}, "output_types": {"wb_type": "typedDict", "params": {"type_map": {}}},'
+    ' "runtime": "3.11"}'
+)
 SCRIPTS: Final[dict[str, Script]] = {}
 ART: Final = "team/art"
 ODD: Final = (
@@ -48,6 +54,9 @@ def shelved() -> World:
     shelf.delete(f"{ART}/data:v2")
     shelf.log(f"{ART}/refs", "dataset", references={"x.bin": "hdfs://host/key", "y.bin": "hdfs://host/other"}, user="bob", created_at=day(6))  # fmt: skip
     shelf.log(f"{ART}/net", "model", {"weights.bin": "w" * 1000}, run=f"{ART}/uses", created_at=day(7))  # fmt: skip
+    for number, day_number in enumerate((8, 9, 10)):
+        shelf.log(f"{ART}/job-train", "job", {"wandb-job.json": JOB % number}, created_at=day(day_number), user="alice", aliases=["gpu"] * (number == 1))  # fmt: skip
+    shelf.log(f"{ART}/job-other", "job", {"wandb-job.json": JOB % 9}, created_at=day(9))
     shelf.use(f"{ART}/data:v0", f"{ART}/uses", "training")
     shelf.use(f"{ART}/data:v3", f"{ART}/uses")
     shelf.edit_collection(f"{ART}/data", description="all the data", tags=["public", "v 2"])
@@ -321,6 +330,31 @@ def files(api: Any) -> Any:
     return [(one.name, one.size, one.md5) for one in found], len(found), repr(found), found.path, [one.name for one in named]  # fmt: skip
 
 
+@script
+def files_of_references(api: Any) -> Any:
+    found = api.artifact("team/art/refs:v0").files()
+    return [(one.name, one.size, one.url, one.direct_url, one.md5, repr(one)) for one in found]
+
+
+@script
+def ids_of_files(api: Any) -> Any:
+    files = api.artifact("team/art/data:v0").files(per_page=1)
+    return [(one.id, one.digest, one.updated_at, one.mimetype, repr(one)) for one in files]
+
+
+@script
+def downloads_of_files(api: Any) -> Any:
+    with TemporaryDirectory() as folder:
+        texts = []
+        for one in api.artifact("team/art/data:v1").files():
+            with one.download(root=folder) as opened:
+                texts.append(opened.read())
+        again = api.artifact("team/art/data:v1").files()[0]
+        again.download(root=folder, exist_ok=True).close()
+        again.download(root=folder, replace=True).close()
+        return texts, below(folder), type(_caught(lambda: again.download(root=folder))).__name__
+
+
 # ------------------------------------------------------------------ listings
 
 
@@ -591,6 +625,14 @@ def versions_have_no_order_here(api: Any) -> Any:
 @script
 def jobs(api: Any) -> Any:
     return api.list_jobs("team", "art"), _caught(lambda: api.job("nope")).args
+
+
+@script
+def a_job(api: Any) -> Any:
+    with TemporaryDirectory() as folder:
+        job = api.job("team/art/job-train:gpu", folder)
+        job.set_entrypoint(["sh"])
+        return job.name, below(folder)
 
 
 @script

@@ -110,8 +110,8 @@ def test_a_script_does_the_same_on_both(
 # What a sync does not bring: contents, signed addresses, what only the server lists.
 NOT_SYNCED = frozenset(
     {
-        "files", "downloads", "downloads_of_a_prefix", "checkouts", "one_file", "a_folder_with_too_much",
-        "a_changed_file", "jobs", "manifests",
+        "downloads_of_files", "downloads", "downloads_of_a_prefix", "checkouts", "one_file", "a_folder_with_too_much",
+        "a_changed_file", "a_job",
         # offline the mirror knows an organization, not whose it is: another text of the same error
         "no artifact other/wandb-registry-sets/train:v0",
     }
