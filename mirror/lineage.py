@@ -58,6 +58,8 @@ class Collection:
     size: int
     """bytes of all versions, contents that several share counted each time"""
     updated_at: str | None
+    whole: bool
+    """whether a sync has read all of its versions; else those that were asked for are here"""
 
 
 def collections(store: Store, project_id: str) -> list[Collection]:
@@ -74,6 +76,7 @@ def collections(store: Store, project_id: str) -> list[Collection]:
             sa.func.max(m.version_index).label("newest"),
             sa.func.sum(v.size).label("size"),
             sa.func.max(m.created_at).label("updated_at"),
+            sa.func.count(m.alone).label("alone"),
         )
         .join(tables.artifacts, v.id == m.artifact_id)
         .where(m.deleted_at.is_(None))
@@ -81,7 +84,7 @@ def collections(store: Store, project_id: str) -> list[Collection]:
         .subquery()
     )
     rows = store.rows(
-        sa.select(tables.artifact_collections, counted.c.versions, counted.c.newest, counted.c.size,
+        sa.select(tables.artifact_collections, counted.c.versions, counted.c.newest, counted.c.size, counted.c.alone,
                   counted.c.updated_at.label("linked_at"))
         .outerjoin(counted, counted.c.collection_id == c.id)
         .where(c.project_id == project_id, c.deleted_at.is_(None))
@@ -99,6 +102,7 @@ def collections(store: Store, project_id: str) -> list[Collection]:
             tags=_names(row["tags"]),
             size=int(row["size"] or 0),
             updated_at=max(filter(None, (row["updated_at"], row["linked_at"])), default=None),
+            whole=row["walked_at"] is not None and not row["alone"],
         )
         for row in rows
     ]

@@ -85,6 +85,12 @@ def _print_collections(found: Sequence[Collection], as_json: bool) -> None:
     ]  # fmt: skip
     names = ("name", "type", "kind", "versions", "newest", "aliases", "tags", "size")
     print_table(names, rows, right=("versions", "size"))
+    parts = [one.name for one in found if not one.whole]
+    if parts:
+        click.echo(
+            f"only versions that were asked for so far, until `mirror sync`: {shown(', '.join(parts))}",
+            err=True,
+        )
 
 
 def _print_versions(found: Sequence[Member], as_json: bool) -> None:

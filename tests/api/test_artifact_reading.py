@@ -237,9 +237,14 @@ def test_listings_stay_those_of_the_sync_until_the_next(
     with pytest.raises(mirror.NotMirrored):
         len(offline(later).artifacts("dataset", f"{PATH}/fresh"))
     assert len(reading(later).artifacts("dataset", f"{PATH}/fresh")) == 1
+    key = find_version(store, parse(f"{DATA}:v5")).collection["project_id"]
+    assert {one.name: one.whole for one in lineage.collections(store, key)} == {
+        "data": False, "fresh": False, "model": True, "shelf": True,
+    }  # fmt: skip
     world.advance(900)
     synced(later)
     assert_whole(store, world)
+    assert all(one.whole for one in lineage.collections(store, key))
     assert LISTED["versions counted"](offline(later)) == 6
     newest = world.artifacts.version(f"{DATA}:v5").id
     assert {("candidate", newest, True), ("latest", newest, True)} < {*holders(store, "data")}
