@@ -231,13 +231,18 @@ def _error_fields(body: Any) -> frozenset[str]:
     return frozenset(names)
 
 
-_UNKNOWN = re.compile(r"""Cannot query field ["'“](\w+)["'”]|non-nullable field \w+\.(\w+)""")
+_UNKNOWN = re.compile(
+    r"""Cannot query field ["'“](?P<lacking>\w+)["'”](?: on type ["'“](?P<kind>\w+)["'”])?"""
+    r"""|non-nullable field (?P<null>\w+\.\w+)"""
+)
 
 
 def unknown_fields(error: GraphQLError) -> frozenset[str]:
-    """Return the fields that a server says it does not have, as servers older than we do (1.27)."""
-    said = (name for text in error.errors for match in _UNKNOWN.findall(text) for name in match)
-    return frozenset(name for name in said if name)
+    """Return the fields, as `Type.field`, that a server says it does not have, as older ones do (1.27)."""
+    said = (match for text in error.errors for match in _UNKNOWN.finditer(text))
+    return frozenset(
+        match["null"] or ".".join(filter(None, (match["kind"], match["lacking"]))) for match in said
+    )
 
 
 # ------------------------------------------------------------------ headers

@@ -478,7 +478,7 @@ _REFUSABLE = frozenset({"access", "admin", "email", "teams"})
 
 def _to_leave_out(error: GraphQLError | Forbidden) -> frozenset[str]:
     named = unknown_fields(error) if isinstance(error, GraphQLError) else frozenset()
-    return (named | error.fields & _REFUSABLE) & operations.OPTIONAL
+    return frozenset(filter(operations.is_optional, named)) | error.fields & _REFUSABLE
 
 
 def _is_rate(outcome: Wait) -> bool:

@@ -2,7 +2,8 @@
 
 `document(name)` is an operation of operations.graphql with the fragments it uses. `combine` makes
 one document of several selections under one project, each under an alias with its own variables.
-A field of OPTIONAL that a server does not know is left out for that server (`without`).
+A field of OPTIONAL that a server does not know is left out for that server (`without`, see
+`trimming`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
+from mirror.remote.trimming import trim
+
 __all__ = [
     "OPTIONAL",
     "Count",
@@ -26,6 +29,7 @@ __all__ = [
     "combine",
     "document",
     "each_by_id",
+    "is_optional",
     "members_by_alias",
     "pulse",
 ]
@@ -37,9 +41,17 @@ OPTIONAL: frozenset[str] = frozenset(
         "historyKeys", "historyLineCount", "isBenchmark", "lastActive", "logLineCount", "method",
         "digestAlgorithm", "historyStep", "readOnly", "runCountExpected", "scheduler", "stopped", "storageBytes", "systemMetrics",
         "teams", "totalCount", "totalSweeps", "ttlIsInherited", "updatedAt", "usedAs", "usedCount",
+        "attributes", "tagCategoryName", "ArtifactCollection.state", "ArtifactManifest.digest",
+        "ArtifactManifest.id", "ArtifactManifest.type", "ArtifactPortfolio.state",
+        "ArtifactSequence.state",
     }
 )  # fmt: skip
-"""Fields a mirror can live without: older servers lack some of them."""
+"""Fields a mirror can live without, of any type or of one: older servers lack some of them."""
+
+
+def is_optional(field: str) -> bool:
+    """Whether a mirror can live without a field, written `Type.field` or `field`."""
+    return field in OPTIONAL or field.rpartition(".")[2] in OPTIONAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +212,13 @@ _NAMED = re.compile(r"# named: .*")
 
 
 def _with_fragments(text: str, without: frozenset[str]) -> str:
-    parts, todo, seen = [text], [text], set()
-    while todo:
-        for name in re.findall(r"\.\.\.(\w+)", todo.pop()):
+    parts, seen = [trim(text, without)], set()
+    for part in parts:  # grows
+        for name in re.findall(r"\.\.\.(\w+)", part):
             if name not in seen:
                 seen.add(name)
-                parts.append(_definitions()[name])
-                todo.append(parts[-1])
-    return "\n".join(_leave_out(part, without) for part in parts)
-
-
-def _leave_out(text: str, without: frozenset[str]) -> str:
-    for name in without & OPTIONAL:
-        # A field alone on its line, or among others on one line, with or without a selection.
-        text = re.sub(
-            rf"(?<![\w$:]){name}\b(?!\s*[:(])(\s*\{{[^{{}}]*(?:\{{[^{{}}]*(?:\{{[^{{}}]*\}}[^{{}}]*)*\}}[^{{}}]*)*\}})?",
-            "",
-            text,
-        )
-    return text
+                parts.append(trim(_definitions()[name], without))
+    return "\n".join(parts)
 
 
 def combine(

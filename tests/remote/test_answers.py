@@ -247,10 +247,11 @@ def test_the_servers_clock_is_read(text: str, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("message", "field"),
     [
-        ('Cannot query field "historyKeys" on type "Run".', {"historyKeys"}),
-        ('Cannot query field "pinned" on type "Run". Did you mean "pin"?', {"pinned"}),
-        ("Cannot query field 'x' on type 'Run'.", {"x"}),
-        ("Cannot return null for non-nullable field Run.stopped.", {"stopped"}),
+        ('Cannot query field "historyKeys" on type "Run".', {"Run.historyKeys"}),
+        ('Cannot query field "pinned" on type "Run". Did you mean "pin"?', {"Run.pinned"}),
+        ("Cannot query field 'x' on type 'Run'.", {"Run.x"}),
+        ('Cannot query field "x".', {"x"}),
+        ("Cannot return null for non-nullable field Run.stopped.", {"Run.stopped"}),
         ("something else", set()),
     ],
 )

@@ -32,6 +32,7 @@ from mirror.remote.operations import (
     each_by_id,
     members_by_alias,
 )
+from mirror.remote.trimming import trim
 
 FILES = resources.files("mirror.remote")
 TEXT = FILES.joinpath("operations.graphql").read_text("utf-8")
@@ -76,7 +77,8 @@ def test_every_operation_stays_valid_without_an_optional_field(
         text = document(name, frozenset({field}))
         if text != document(name):
             assert problems(schema, text) == [], name
-        assert not re.search(rf"(?<![\w$]){field}\b(?!\s*[:(])", text), name
+        if "." not in field:
+            assert not re.search(rf"(?<![\w$]){field}\b(?!\s*[:(])", text), name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,7 +96,39 @@ def test_no_fragment_is_unused() -> None:
 def test_every_optional_field_is_asked_for_somewhere() -> None:
     sent = " ".join([TEXT, *(combine({"a": each})[0] for each in SELECTIONS.values())])
     words = set(re.findall(r"\w+", sent))
-    assert words >= OPTIONAL
+    assert words >= {field.rpartition(".")[2] for field in OPTIONAL}
+
+
+@pytest.mark.parametrize(
+    ("lacking", "sweeps", "light"),
+    [("Sweep.displayName", False, True), ("Run.displayName", True, False), ("displayName", False, False)],
+)  # fmt: skip
+def test_what_one_type_lacks_is_still_asked_of_others(
+    schema: GraphQLSchema, lacking: str, sweeps: bool, light: bool
+) -> None:
+    text, _ = combine({"a": SELECTIONS["sweeps"], "b": Runs(light=True)}, frozenset({lacking}))
+    assert problems(schema, text) == []
+    sweep, run = (
+        re.search(rf"fragment {name} on .*?^}}", text, re.DOTALL | re.MULTILINE)[0]  # type: ignore[index]
+        for name in ("SweepFields", "RunLight")
+    )
+    assert ("displayName" in sweep, "displayName" in run) == (sweeps, light)
+
+
+@pytest.mark.parametrize(
+    ("text", "lacking", "expected"),
+    [
+        ("query Q { viewer { id email } }", "User.email", "query Q { viewer { id  } }"),
+        ("query Q { viewer { email } }", "User.email", "query Q { viewer {  __typename } }"),
+        ("query Q { viewer { mail: email id } }", "User.email", "query Q { viewer {  id } }"),
+        ("query Q { viewer { teams { edges { node { id } } } id } }", "User.teams", "query Q { viewer {  id } }"),
+        ("query Q($n: Int) { viewer { teams(first: $n) { edges { node { id } } } } }", "User.teams", None),
+        ("fragment F on ArtifactCollection { id state # end\n}", "ArtifactSequence.state", "fragment F on ArtifactCollection { id  # end\n}"),
+        ("query Q { artifact(id: 1) { createdBy { ... on Run { id host } ... on User { id } } } }", "Run.host", "query Q { artifact(id: 1) { createdBy { ... on Run { id  } ... on User { id } } } }"),
+    ],
+)  # fmt: skip
+def test_fields_are_cut_where_they_stand(text: str, lacking: str, expected: str | None) -> None:
+    assert trim(text, frozenset({lacking})) == (text if expected is None else expected)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
