@@ -105,8 +105,9 @@ def test_a_full_disk_is_told_in_a_sentence_and_gets_its_bytes_back(host: Host, t
     assert ended(start(host, tmp_path)) == (0, "1 1\n")
 
 
-def test_a_copy_that_does_not_fit_leaves_nothing(host: Host, tmp_path: Path) -> None:
-    host.files = {"a": BODY}
+@pytest.mark.parametrize("size", [len(BODY), 5000])
+def test_a_copy_that_does_not_fit_leaves_nothing(host: Host, tmp_path: Path, size: int) -> None:
+    host.files = {"a": BODY[:size]}
     assert ended(start(host, tmp_path, "one"))[0] == 0
     code, said = ended(start(host, tmp_path, "other", file_bytes=1000))
     assert (code, said.split(":")[0]) == (1, "NoRoom")
