@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -88,7 +89,7 @@ def get(
 def _is_artifact(what: str) -> bool:
     """`[entity/][project/]name:alias`; a path with a run and files has four parts and more."""
     parts = what.strip("/").split("/")
-    return len(parts) <= 3 and ":" in parts[-1]
+    return "://" not in what and len(parts) <= 3 and ":" in parts[-1]
 
 
 def _artifact(
@@ -110,7 +111,7 @@ def _artifact(
 def _files(api: Any, what: str, folder: Path, on_progress: Any) -> dict[str, Any]:
     from mirror.api.files import download_all
 
-    parts = what.strip("/").split("/")
+    parts = _parts(what)
     if len(parts) < 4:
         raise PathError(
             f"{what!r} names neither an artifact nor files of a run: write entity/project/name:alias, or "
@@ -125,6 +126,17 @@ def _files(api: Any, what: str, folder: Path, on_progress: Any) -> dict[str, Any
             f"run {path} has no file {pattern!r}: {count if every else 'it has none at all'}"
         )
     return _done(path, folder, download_all(files, folder, on_progress=on_progress))
+
+
+def _parts(what: str) -> list[str]:
+    """Entity, project, run and the parts of FILES, as a path or as the address of a file's page."""
+    if "://" not in what:
+        parts = what.strip("/").split("/")
+        return parts[:2] + parts[3:] if parts[2:3] == ["runs"] and len(parts) > 4 else parts
+    parts = unquote(urlsplit(what).path).strip("/").split("/")
+    start = parts.index("runs") if "runs" in parts[2:] else 2  # below /wandb on some hosts
+    files = parts[start + 2 :]
+    return parts[start - 2 : start] + parts[start + 1 : start + 2] + files[files[:1] == ["files"] :]
 
 
 def _chosen(files: Sequence[File], pattern: str) -> list[File]:

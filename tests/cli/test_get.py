@@ -98,6 +98,8 @@ def test_what_was_never_got_is_told_offline(run: Run, path: str, tmp_path: Path)
         (("{path}/nothing*",), 2, "has no file 'nothing*'"),
         (("team/vision",), 2, "neither an artifact nor files of a run"),
         (("{path}",), 2, "neither an artifact nor files of a run"),
+        (("https://wandb.ai/team/vision",), 2, "neither an artifact nor files of a run"),
+        (("https://wandb.ai/team/vision/runs/abc",), 2, "neither an artifact nor files of a run"),
         (("{path}/*", "--prefix", "x"), 2, "--prefix is for artifacts"),
         ((), 2, "Missing argument"),
     ],
@@ -154,6 +156,23 @@ def test_references_are_counted_apart_and_fetched_when_asked(
     assert "s3.bin: left out: " in asked.stderr
     assert json.loads(asked.stdout)["files"] == 2
     assert below(out) == {"a.txt": b"a", "l.txt": b"here"}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "team/vision/abc/media/a.png",
+        "team/vision/runs/abc/media/a.png",
+        "https://wandb.ai/team/vision/runs/abc/files/media/a.png",
+        "https://forge.example.com/wandb/team/vision/runs/abc/files/media/a%2Epng?nw=nwuser",
+    ],
+)
+def test_a_file_is_named_by_its_path_or_its_page(
+    run: Run, path: str, tmp_path: Path, what: str
+) -> None:
+    done = run("get", what, "--to", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert below(tmp_path / "out") == {"media/a.png": FILES["media/a.png"]}
 
 
 @pytest.mark.parametrize(
