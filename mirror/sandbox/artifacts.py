@@ -456,18 +456,19 @@ NEWER: Final = {
     ("ArtifactType", "artifactCollections"): "COLLECTIONS_OF_TYPES",
     **{(kind, "artifactMemberships"): "MEMBERSHIPS_OF_COLLECTIONS" for kind in KINDS.values()},
     **{(kind, "aliases"): "ALIASES_OF_COLLECTIONS" for kind in KINDS.values()},
+    **{(kind, "artifactMembership"): "MEMBERS_BY_ALIAS" for kind in KINDS.values()},
 }
 "Fields that a server without the feature does not know; where the feature is None, they are null."
 ASSUMED: Final = frozenset(
     {
         "ARTIFACT_COLLECTION_MEMBERSHIP_FILES", "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
         "COLLECTIONS_OF_PROJECTS", "COLLECTIONS_OF_TYPES", "MEMBERSHIPS_OF_COLLECTIONS",
-        "ALIASES_OF_COLLECTIONS",
+        "ALIASES_OF_COLLECTIONS", "MEMBERS_BY_ALIAS",
     }
 )  # fmt: skip
 """Features that clients take for granted by now: a world without a word on them has them.
 
-Those `..._OF_...` have no name on a server of W&B; they are there to be switched off.
+`..._OF_...` and MEMBERS_BY_ALIAS have no name on a server of W&B: they are there to be switched off.
 """
 NEWER_ARGUMENTS: Final = {
     ("ArtifactType", "artifactCollections"): ("filters", "order"),

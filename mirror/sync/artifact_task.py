@@ -22,7 +22,7 @@ from mirror.remote.client import Client
 from mirror.remote.pages import Page, PageSize, page_of
 from mirror.store import tables
 from mirror.store.store import Row, Store
-from mirror.sync import state
+from mirror.sync import collector, state
 from mirror.sync.pulse import STAGE
 from mirror.sync.report import Event, ProjectReport
 
@@ -88,7 +88,7 @@ class ArtifactTask:
     lease: int | None = None
     mark: str | None = None
     emit: Callable[[Event], None] = lambda _event: None
-    keep_going: Callable[[], None] = lambda: None
+    on_page: Callable[[], None] = lambda: None
     """called after every page; raises to end the round there"""
     page_size: PageSize = field(default_factory=PageSize)
     state: dict[str, Any] = field(default_factory=dict)
@@ -140,6 +140,11 @@ class ArtifactTask:
         return self._each(ask, asked[:half]) + self._each(ask, asked[half:])
 
     # -------------------------------------------------------------- keeping
+
+    def keep_going(self) -> None:
+        """End a page: free what it left in memory, and raise where the round is to end here."""
+        collector.tidy()
+        self.on_page()
 
     def begin(self) -> Any:
         """A transaction that fails if the lease is another's."""

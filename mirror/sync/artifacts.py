@@ -9,6 +9,7 @@ listings is read another way (`older`).
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
 from mirror import instants
-from mirror.errors import GraphQLError, NotFound, ServerFailed
+from mirror.errors import GraphQLError, NotFound, RemoteError, ServerFailed
 from mirror.jsontext import escape, unescape
 from mirror.remote.client import Client
 from mirror.remote.pages import Page, PageSize, page_of
@@ -41,6 +42,9 @@ from mirror.sync.pulse import COLLECTIONS_A_PAGE, STAGE, Question, edited_since,
 from mirror.sync.report import Event, ProjectReport
 
 __all__ = ["ArtifactSync", "Choice", "Place"]
+
+_ABOUT_ALIASES = re.compile(r"alias|artifactMembership\b|\blast\b", re.I)
+"""What a server says that counts no aliases, or does not say who has one."""
 
 
 @dataclass(slots=True)
@@ -175,23 +179,28 @@ class ArtifactSync:
             )
 
     def _ask_pulse(self, after: str | None) -> Mapping[str, Any]:
+        """One page of the pulse, with as much in the question as this server answers."""
         if after is None and self.first is not None:
             return self.first
-        edited = self.state["mark"] is not None and not self.state["details"].get("edits_refused")
-        variables = {
-            **self.place.variables, **self.question.variables, "after": after, "edited": edited,
-            "first": COLLECTIONS_A_PAGE, "since": edited_since(since_us(self.state, self.lag_s)),
-        }  # fmt: skip
-        ask = self.task.ask
-        try:
-            data = ask("MirrorArtifactPulse", names=self.question.names, **variables)
-        except (GraphQLError, ServerFailed):  # some servers fail at a filter they cannot read
-            if not edited:
-                raise
-            data = ask(
-                "MirrorArtifactPulse", names=self.question.names, **{**variables, "edited": False}
-            )
-            self.task.save(details={**self.state["details"], "edits_refused": True})
+        refusal: RemoteError | None = None
+        ways = list(self._ways())
+        for question, edited in ways:
+            variables = {
+                **self.place.variables, **question.variables, "after": after, "edited": edited,
+                "first": COLLECTIONS_A_PAGE, "since": edited_since(since_us(self.state, self.lag_s)),
+            }  # fmt: skip
+            try:
+                data = self.task.ask("MirrorArtifactPulse", names=question.names, **variables)
+            except (GraphQLError, ServerFailed) as error:
+                # Some servers fail at a filter they cannot read; one that fails without is not well.
+                refusal = refusal or error
+                failed = isinstance(error, ServerFailed) and not edited
+                if failed or (question, edited) == ways[-1]:
+                    raise refusal from None
+                continue
+            if refusal is not None:
+                self._note_refused(question, edited=edited, said=str(refusal))
+            break
         project = data.get("project")
         if project is None:
             raise NotFound(
@@ -199,6 +208,24 @@ class ArtifactSync:
                 operation="MirrorArtifactPulse",
             )
         return dict(project)
+
+    def _ways(self) -> Iterator[tuple[Question, bool]]:
+        """What may be asked, the fullest question first: how for aliases, and whether for edits."""
+        edited = self.state["mark"] is not None and not self.state["details"].get("edits_refused")
+        for question in dict.fromkeys((self.question, Question("listed"))):
+            if edited:
+                yield question, True
+            yield question, False
+
+    def _note_refused(self, question: Question, *, edited: bool, said: str) -> None:
+        """Ask as this server answers for the rest of the round; for good, if it says why."""
+        if question != self.question:
+            self.question = self.aliases.question = question
+            if self.lease is not None and _ABOUT_ALIASES.search(said):
+                with self.task.begin() as tx:
+                    question.learned(tx, self.client.base_url, "listed", versions=False)
+        elif not edited and self.lease is not None:
+            self.task.save(details={**self.state["details"], "edits_refused": True})
 
     def _types(self, project: Mapping[str, Any]) -> None:
         """Write the artifact types that a pulse shows, and those on further pages."""

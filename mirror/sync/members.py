@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
-from mirror.errors import NotFound, ServerFailed
+from mirror.errors import GraphQLError, NotFound, ServerFailed
 from mirror.jsontext import escape
 from mirror.remote.pages import Page, page_of
 from mirror.store import tables
@@ -267,15 +267,19 @@ class Members:
         versions: Sequence[Mapping[str, Any] | None],
     ) -> set[str]:
         """Ids of memberships that the collection still answers with to the version's number."""
-        if self.older:  # it has none to ask for: a version stands in its own sequence
-            own = {
-                str(each["id"])
-                for each in versions
-                if each and (each.get("artifactSequence") or {}).get("id") == node["id"]
-            }
-            return {row["id"] for row in rows if row["artifact_id"] in own}
-        asked = [(node["id"], f"v{row['version_index']}") for row in rows]
-        return {str(member["id"]) for member in self.task.members_by_alias(asked) if member}
+        if not self.older:
+            asked = [(node["id"], f"v{row['version_index']}") for row in rows]
+            try:
+                return {str(member["id"]) for member in self.task.members_by_alias(asked) if member}
+            except GraphQLError as error:
+                if not older.LACKS.search(str(error)):
+                    raise
+        own = {  # the server has none to ask for: a version stands in its own sequence
+            str(each["id"])
+            for each in versions
+            if each and (each.get("artifactSequence") or {}).get("id") == node["id"]
+        }
+        return {row["id"] for row in rows if row["artifact_id"] in own}
 
 
 def is_other(member: Mapping[str, Any], held: Row | None) -> bool:
