@@ -13,7 +13,11 @@ from mirror.sandbox import Server, World
 from mirror.store.store import Store
 from mirror.sync import SyncReport, sync
 
-ARTIFACT_CASES = ("first_sync", "alias that moves", "is deleted and one", "comes_back", "registry")
+ARTIFACT_FILES = ("test_artifacts.py", "test_aliases.py", "test_older_servers.py")
+ARTIFACT_CASES = (
+    "first_sync", "alias that moves", "is deleted and one", "comes_back", "registry",
+    "change places", "follow_what_moves[postgresql-neither-unknown",
+)  # fmt: skip
 """Of the tests of artifacts, those that run on PostgreSQL by default; the others do in CI."""
 
 Mirror = Callable[..., SyncReport]
@@ -48,7 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The whole table of events runs in CI; by default, what differs most, and once PostgreSQL."""
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if "test_artifacts.py" in item.nodeid and "postgresql" in item.nodeid:
+        artifacts = any(name in item.nodeid for name in ARTIFACT_FILES)
+        if artifacts and "postgresql" in item.nodeid:
             if not any(part in item.nodeid for part in ARTIFACT_CASES):
                 item.add_marker(pytest.mark.slow)
             continue
