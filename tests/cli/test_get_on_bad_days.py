@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -228,3 +229,22 @@ def test_two_at_once_fill_one_folder_and_fetch_each_file_once(
         assert (process.returncode, err) == (0, "")
     assert below(tmp_path / "out") == FILES
     assert len(world.requests.of("artifact_files")) == len(FILES)
+
+
+@pytest.mark.parametrize(("option", "said"), [((), True), (("--quiet",), False)])
+def test_progress_is_for_a_terminal_and_not_for_the_quiet(
+    server: Server, tmp_path: Path, option: tuple[str, ...], said: bool
+) -> None:
+    terminal, end = os.openpty()
+    command = [*CHILD, "get", VERSION, "--to", str(tmp_path / "out"), *option]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=end, check=False)
+    os.close(end)
+    seen = b""
+    with contextlib.suppress(OSError):  # the end of what a terminal shows
+        while block := os.read(terminal, 4096):
+            seen += block
+    os.close(terminal)
+    assert done.returncode == 0
+    assert (b" of 3 files" in seen, seen.endswith(b"\r\x1b[K")) == (said, said)
+    assert bool(done.stdout) == said
+    assert below(tmp_path / "out") == FILES
