@@ -39,7 +39,7 @@ from mirror.remote.answers import Wait, classify, server_date, unknown_fields
 from mirror.remote.budget import Budget
 from mirror.remote.operations import PageLimits
 
-__all__ = ["Client", "Reply", "Stats"]
+__all__ = ["WAIT_MAX_S", "Client", "Reply", "Stats", "backoff_s"]
 
 BACKOFF_S, BACKOFF_MAX_S = 0.5, 30.0
 TRIES, RATE_TRIES, WAIT_MAX_S = 6, 12, 180.0
@@ -287,6 +287,13 @@ class Client:
         ):
             yield response
 
+    def pause(self, seconds: float) -> None:
+        """Wait before another try; ends early with what the `sleep` of the client raises."""
+        with self._lock:
+            self.stats.retries += 1
+            self.stats.waited_s += seconds
+        self._sleep(seconds)
+
     def is_own(self, url: str) -> bool:
         """Whether an address is of the API's own host, over the same protocol: it may see the key."""
         return _origin(url) == _origin(self.base_url)
@@ -310,14 +317,11 @@ class Client:
             if isinstance(outcome, RemoteError):
                 raise outcome
             # "In 0 seconds" is no reason to ask in a tight loop.
-            wait = outcome.seconds or _backoff_s(attempt)
+            wait = outcome.seconds or backoff_s(attempt)
             patience = self._patience(outcome, tries)
             if attempt >= patience or waited + wait > self._wait_max_s:
                 raise _gave_up(outcome.error, attempt, wait)
-            with self._lock:
-                self.stats.retries += 1
-                self.stats.waited_s += wait
-            self._sleep(wait)
+            self.pause(wait)
             waited += wait
 
     def _patience(self, outcome: Wait, tries: int | None) -> int:
@@ -485,7 +489,8 @@ def _is_rate(outcome: Wait) -> bool:
     return isinstance(outcome.error, RateLimited)
 
 
-def _backoff_s(attempt: int) -> float:
+def backoff_s(attempt: int) -> float:
+    """Seconds to wait after so many tries, where the server does not say."""
     return min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** (attempt - 1)) * random.uniform(1.0, 1.25)
 
 

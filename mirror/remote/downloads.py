@@ -1,6 +1,7 @@
 """Files over HTTP. The key goes to the API's own host only, never to a signed address.
 
-`fetch` asks once, from where the bytes that are here end; `download` puts a whole file somewhere.
+`fetch` asks once, from where the bytes that are here end; `persist` until they are whole; `download`
+puts a whole file somewhere.
 Messages name the host, never the address: it is signed.
 """
 
@@ -26,11 +27,11 @@ from mirror.errors import (
     Unreachable,
 )
 from mirror.remote.answers import number
-from mirror.remote.client import Client
+from mirror.remote.client import WAIT_MAX_S, Client, backoff_s
 
-__all__ = ["Sink", "download", "fetch"]
+__all__ = ["Sink", "download", "fetch", "persist"]
 
-TRIES = 3
+TRIES = 5
 
 
 class Sink(Protocol):
@@ -137,7 +138,7 @@ def download(client: Client, url: str, target: Path) -> None:
     handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
     try:
         with os.fdopen(handle, "w+b") as file:
-            _persist(client, url, _File(file))
+            persist(client, url, _File(file))
         Path(part).replace(target)
     finally:
         Path(part).unlink(missing_ok=True)
@@ -159,13 +160,27 @@ class _File:
         self.length = 0
 
 
-def _persist(client: Client, url: str, sink: Sink) -> None:
+def persist(client: Client, url: str, sink: Sink) -> None:
+    """Fetch an address into a sink: go on where a connection broke, wait where the server asks for it.
+
+    Raises RemoteError: what the last try raised.
+    """
     for attempt in range(1, TRIES + 1):
         try:
             fetch(client, url, sink)
         except RemoteError as error:
-            passing = isinstance(error, Unreachable | ServerFailed) and (error.status or 500) >= 500
-            if attempt == TRIES or not passing:
+            seconds = _pause_s(error, attempt)
+            if attempt == TRIES or seconds is None or seconds > WAIT_MAX_S:
                 raise
+            client.pause(seconds)
         else:
             return
+
+
+def _pause_s(error: RemoteError, attempt: int) -> float | None:
+    """How long to wait before another try; None where it would change nothing."""
+    if isinstance(error, RateLimited):
+        return error.retry_after_s or backoff_s(attempt)
+    if isinstance(error, Unreachable):
+        return backoff_s(attempt) if attempt > 1 else 0.0
+    return backoff_s(attempt) if isinstance(error, ServerFailed) and (error.status or 500) >= 500 else None  # fmt: skip

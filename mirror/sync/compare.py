@@ -7,7 +7,7 @@ the texts byte for byte.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,8 +28,8 @@ from mirror.sync.listing import Project, windows
 from mirror.sync.pulse import STAGE, Question
 from mirror.sync.report import ProjectReport
 from mirror.sync.round import connect, open_store, targets_of, viewer
-from mirror.sync.task import LIGHT_PAGE, differs
-from mirror.sync.walk import Window
+from mirror.sync.task import LIGHT_PAGE, NAMES_A_REQUEST, chunks, differs
+from mirror.sync.walk import Window, all_of
 
 __all__ = ["Difference", "verify"]
 
@@ -150,9 +150,9 @@ def _project(
     for name, row in quarantined.items():
         yield Difference("quarantined", project.path, name, "info", row["error"])
 
-    def fetch(window: Window) -> Page:
+    def fetch(window: Window, base: Mapping[str, Any] = filters) -> Page:
         size = DEEP_PAGE if deep else LIGHT_PAGE
-        runs = Runs(window.filters(filters), first=size, after=window.after, light=not deep)
+        runs = Runs(window.filters(base), first=size, after=window.after, light=not deep)
         return project.ask({"page": runs}).pages["page"]
 
     group: set[str] = set()
@@ -163,7 +163,13 @@ def _project(
             continue
         end_us = None if following is None else following.start_us
         held = state.names_between(store, project_id, here.start_us, end_us)
-        for name in sorted(held - group - quarantined.keys()):
+        unlisted = sorted(held - group - quarantined.keys())
+        for page in _second_look(fetch, filters, unlisted):
+            yield from _page(store, project, project_id, page, quarantined, deep)
+            group |= {node["name"] for node in page.nodes}
+        for name in unlisted:
+            if name in group:
+                continue
             yield Difference(
                 "extra", project.path, name, "error", "in the mirror, not in the server's listing"
             )
@@ -177,6 +183,18 @@ def _project(
     elif difference:
         detail = f"{difference} runs are counted and not listed to this key"
         yield Difference("count", project.path, None, "info", detail)
+
+
+def _second_look(
+    fetch: Callable[[Window, Mapping[str, Any]], Page],
+    filters: Mapping[str, Any],
+    names: Sequence[str],
+) -> Iterator[Page]:
+    """The runs of these names that the server has: where times are equal, a page's border may slip."""
+    for some in chunks(names, NAMES_A_REQUEST):
+        base = all_of(filters, {"name": {"$in": list(some)}})
+        for page, _here, _following in windows(lambda here: fetch(here, base)):  # noqa: B023
+            yield page
 
 
 def _page(

@@ -11,7 +11,7 @@ from mirror import ingest_artifacts, instants
 from mirror.errors import NotFound, RemoteError
 from mirror.jsontext import escape
 from mirror.remote.client import Client
-from mirror.remote.downloads import fetch
+from mirror.remote.downloads import persist
 from mirror.store import tables
 from mirror.store.store import Store
 
@@ -52,7 +52,7 @@ def read_manifest(
             )
         sink = _Bytes()
         try:
-            fetch(client, address, sink)
+            persist(client, address, sink)
             break
         except RemoteError:
             if not again:  # an address that ran out is asked for once more

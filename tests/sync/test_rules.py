@@ -270,6 +270,22 @@ def test_verify_names_every_kind_of_difference(world, mirror, store, config):
     }
 
 
+def test_verify_takes_no_run_for_extra_that_slipped_between_two_pages(world, mirror, store, config):
+    for number in range(10):
+        world.add_run(PATH, name=f"tie{number}", created_at="2023-06-01T00:00:00Z")
+    mirror()
+    world.page_cap = 4
+    gone = ("tie0", "tie9")  # one of them stood on the first page, so that another slips
+
+    def delete(now: World) -> None:
+        for name in gone:
+            now.delete(PATH, name)
+
+    world.on_page("runs", 2, delete)
+    found = [d.name for d in verify([PATH], store=store, config=config) if d.kind == "extra"]
+    assert set(found) <= set(gone)
+
+
 @pytest.mark.parametrize("take", [(), ("files",), KINDS])
 def test_only_the_kinds_that_are_taken_are_asked_for(config, store, world, take):
     chosen = dataclasses.replace(config, projects=((PATH, ProjectSettings(take=take)),))
