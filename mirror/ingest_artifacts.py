@@ -600,7 +600,7 @@ def ingest_manifest(
             "size": _integer(entry.get("size")),
             "ref": _text(entry.get("ref")),
             "birth_artifact_id": _text(entry.get("birthArtifactID")),
-            "extra": _dumps_node(entry["extra"]) if entry.get("extra") else None,
+            "extra": _beyond(entry),
         }
         for path, entry in entries.items()
     ]
@@ -614,6 +614,18 @@ def ingest_manifest(
         .values(manifest_read_at=synced_at, seq=tx.seq)
     )
     return len(rows)
+
+
+_ENTRY_COLUMNS = ("digest", "size", "ref", "birthArtifactID", "extra", "path")
+
+
+def _beyond(entry: Mapping[str, Any]) -> str | None:
+    """An entry's `extra`, and with it, as a list, fields without a column such as `local_path`."""
+    extra = entry.get("extra") or None
+    more = {name: value for name, value in entry.items() if name not in _ENTRY_COLUMNS and value}
+    if more:
+        return _dumps_node([extra, more])
+    return _dumps_node(extra) if extra else None
 
 
 # ------------------------------------------------------------------ registries

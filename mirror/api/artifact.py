@@ -253,6 +253,8 @@ class Artifact:
             self._service_api, project["entity"]["name"], project["name"], name, self._node, member
         )
         made._is_link = True
+        names = [one["alias"] for one in member["aliases"]]  # here wandb leaves v<N> in
+        made._aliases = list(dict.fromkeys([*names, f"v{member['versionIndex']}"]))
         made._linked_at = member["createdAt"]
         return made
 

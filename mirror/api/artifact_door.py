@@ -288,7 +288,7 @@ class ArtifactDoor(ContentDoor):
             from mirror.ingest_artifacts import ingest_manifest
 
             with self.store.begin() as tx:
-                ingest_manifest(tx, artifact_id, made.to_manifest_json(), synced_at=self.now())
+                ingest_manifest(tx, artifact_id, made._document, synced_at=self.now())
         return made
 
     def blob_place(self, kind: str, name: str) -> Path:

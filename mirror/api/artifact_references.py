@@ -14,7 +14,7 @@ from mirror.api.manifest import ArtifactManifest
 from mirror.blobs import Entry, is_digest
 from mirror.errors import NotFound, NotMirrored
 
-__all__ = ["References"]
+__all__ = ["References", "file_of_version"]
 
 SCHEME = "wandb-artifact"
 
@@ -43,7 +43,7 @@ class References:
         found, seen = entry, set[str]()
         while found.ref is not None and found.ref not in seen:
             seen.add(found.ref)
-            home = _file_of_version(found.ref)
+            home = file_of_version(found.ref)
             if home is None:
                 break
             self._homes[entry.path] = home
@@ -80,7 +80,7 @@ class References:
         return found
 
 
-def _file_of_version(ref: str) -> tuple[str, str] | None:
+def file_of_version(ref: str) -> tuple[str, str] | None:
     """Artifact id and path in it; None for an address of anything else."""
     parts = urlsplit(ref)
     if parts.scheme != SCHEME:

@@ -510,7 +510,11 @@ class ArtifactTables:
 
         found = self._members(sql("m.artifact_id = {id}", id=bind(escape(id))))
         found.sort(key=lambda one: number_of(one["id"]))
-        return {"edges": [{"node": one} for one in found]} if found else MISS
+        if not found and not self._rows(
+            "SELECT 1 FROM artifacts WHERE id = ? AND deleted_at IS NOT NULL", escape(id)
+        ):
+            return MISS
+        return {"edges": [{"node": one} for one in found]}
 
     def files(
         self, entity: str, project: str, collection: str, alias: str, names: Sequence[str] | None
@@ -520,8 +524,8 @@ class ArtifactTables:
             return MISS
         known = ArtifactTables(self.source, unfinished=True)
         member = known.membership(entity, project, f"{collection}:{alias}")
-        if not member or member is MISS:
-            return MISS
+        if not member or member is MISS:  # of a version that was deleted there are none
+            return None if self._place(entity, project) else MISS
         identifier, made_at = member["artifact"]["id"], member["artifact"]["createdAt"]
         found = self.manifest(identifier)
         if found is None:
@@ -587,12 +591,15 @@ class ArtifactTables:
         contents: dict[str, Any] = {}
         for path, digest, size, ref, birth, extra in rows:
             if path is not None:
+                beyond = loads(extra) if extra else None
+                said, more = beyond if isinstance(beyond, list) else (beyond, {})
                 entry = {
                     "digest": unescape(digest),
                     "birthArtifactID": birth and unescape(birth),
                     "ref": ref and unescape(ref),
-                    "extra": loads(extra) if extra else None,
+                    "extra": said,
                     "size": size,
+                    **more,
                 }
                 contents[unescape(path)] = {
                     name: value for name, value in entry.items() if value is not None

@@ -84,7 +84,7 @@ class RelayPaginator(Paginator[T]):
         page = self.last_response
         return self._start if page is None else page["pageInfo"]["endCursor"]
 
-    def _missing(self) -> ValueError:
+    def _missing(self) -> Exception:
         return ValueError(f"Unable to parse {type(self).__name__!r} response data")
 
     def _update_response(self) -> None:
@@ -527,6 +527,9 @@ class ArtifactFiles(SizedRelayPaginator["File"]):
             "names": None if names is None else list(names),
         }
         super().__init__(service_api, asked, per_page, start)
+
+    def _missing(self) -> Exception:
+        return AttributeError("'NoneType' object has no attribute 'files'")  # as of a deleted one
 
     @property
     def path(self) -> list[str]:

@@ -136,11 +136,23 @@ class ArtifactManifestEntry:
         return os.path.join(folder, self.path)  # noqa: PTH118 - the text callers see
 
     def ref_target(self) -> str:
-        """Return the address a reference points to. Raises ValueError for a file."""
+        """Return the address a reference points to, through other versions. Raises ValueError for a file.
+
+        Raises KeyError where another version has no such file, NotMirrored offline.
+        """
+        from mirror.api.artifact_references import file_of_version
+
         if self.ref is None:
             raise ValueError("Only reference entries support ref_target().")
         if self._parent_artifact is None:
             return self.ref
+        if (home := file_of_version(self.ref)) is not None:
+            identifier, path = home
+            entries = self._parent_artifact._service_api.artifact_manifest(identifier).entries
+            if path not in entries:
+                raise KeyError(f"Path not contained in artifact: {path}")
+            entries[path]._parent_artifact = self._parent_artifact
+            return entries[path].ref_target()
         found = urlsplit(self.ref)
         if found.scheme == "file":
             return found.path
@@ -242,6 +254,22 @@ class StoragePolicy:
         return dict(self._config)
 
 
+def _made_entry(path: str, item: Mapping[str, Any]) -> ArtifactManifestEntry:
+    made = ArtifactManifestEntry(
+        path,
+        item["digest"],
+        item.get("ref"),
+        item.get("birthArtifactID"),
+        item.get("size"),
+        item.get("extra"),
+    )
+    if item.get("local_path"):  # where the file lay on the machine that logged it
+        made.local_path = str(item["local_path"])
+    if item.get("skip_cache"):
+        made.skip_cache = True
+    return made
+
+
 class ArtifactManifest:
     """Entries by path, in the order of the stored manifest."""
 
@@ -276,17 +304,9 @@ class ArtifactManifest:
     def entries(self) -> dict[str, ArtifactManifestEntry]:
         """Entries by path, made when they are first asked for; the caller's to change."""
         if self._entries is None:
-            self._entries = {
-                str(logical(path)): ArtifactManifestEntry(
-                    path,
-                    item["digest"],
-                    item.get("ref"),
-                    item.get("birthArtifactID"),
-                    item.get("size"),
-                    item.get("extra"),
-                )
-                for path, item in self._document.get("contents", {}).items()
-            }
+            contents = self._document.get("contents", {})
+            made = (_made_entry(path, item) for path, item in contents.items())
+            self._entries = {str(entry.path): entry for entry in made}
         return self._entries
 
     def _blobs(self, prefix: str = "") -> list[Entry]:

@@ -421,6 +421,7 @@ artifact_entries = Table(
     Column("size", BigInteger, comment="bytes"),
     Column("ref", _name(), comment="the URI of a reference"),
     Column("birth_artifact_id", _name(), comment="as in the manifest"),
+    # JSON: the entry's `extra`; a list of it and of the fields that have no column here.
     Column("extra", Text, comment="JSON"),
     Index(None, "digest"),
     comment="manifests; they never change, so there is neither seq nor deleted_at",

@@ -54,6 +54,8 @@ def shelved() -> World:
     shelf.delete(f"{ART}/data:v2")
     shelf.log(f"{ART}/refs", "dataset", references={"x.bin": "hdfs://host/key", "y.bin": "hdfs://host/other"}, user="bob", created_at=day(6))  # fmt: skip
     shelf.log(f"{ART}/net", "model", {"weights.bin": "w" * 1000}, run=f"{ART}/uses", created_at=day(7))  # fmt: skip
+    home = base64.b64decode(shelf.version(f"{ART}/data:v0").id).hex()
+    shelf.log(f"{ART}/apart", "other", references={"a.txt": f"wandb-artifact://{home}/a.txt", "no.txt": f"wandb-artifact://{home}/nope"}, created_at=day(7))  # fmt: skip
     for number, day_number in enumerate((8, 9, 10)):
         shelf.log(f"{ART}/job-train", "job", {"wandb-job.json": JOB % number}, created_at=day(day_number), user="alice", aliases=["gpu"] * (number == 1))  # fmt: skip
     shelf.log(f"{ART}/job-other", "job", {"wandb-job.json": JOB % 9}, created_at=day(9))
@@ -500,6 +502,36 @@ def artifacts_of_runs(api: Any) -> Any:
             kept = [one for one in side if one.state == "COMMITTED"]
             found.append([(one.qualified_name, one.aliases, one.tags) for one in kept])
     return found
+
+
+@script
+def deleted_artifacts_of_runs(api: Any) -> Any:
+    found = []
+    for one in api.run(f"{ART}/logs").logged_artifacts():
+        looks = (lambda one=one: list(one.files()), lambda one=one: one.linked_artifacts)
+        raised = [repr(_caught(look)) for look in looks] if one.state == "DELETED" else []
+        found.append((one.qualified_name, one.state, one.aliases, raised))
+    return found
+
+
+@script
+def aliases_of_links(api: Any) -> Any:
+    return [
+        [
+            (one.qualified_name, one.aliases, one.version)
+            for one in api.artifact(name).linked_artifacts
+        ]
+        for name in ("team/art/net:v0", "team/art/data:v0", "team/art/data:v3", "team/art/refs:v0")
+    ]
+
+
+@script
+def references_to_other_versions(api: Any) -> Any:
+    artifact = api.artifact("team/art/apart:v0")
+    looks = [
+        lambda name=name: artifact.get_entry(name).ref_target() for name in ("a.txt", "no.txt")
+    ]
+    return [repr(_caught(look)) for look in looks], [one.ref_target() for one in artifact.manifest.entries.values() if one._parent_artifact is None]  # fmt: skip
 
 
 # ------------------------------------------------------------------ registries

@@ -82,7 +82,7 @@ def real_here(real: Any, server: Server) -> Any:
 def held(api: Any, name: str) -> Any:
     artifact = api.artifact(name)
     entries = artifact.manifest.entries.items()
-    return [(path, one.digest, one.size, one.ref, one.extra) for path, one in entries]
+    return [(path, repr(one), one.to_json(), one.size, one.extra) for path, one in entries]
 
 
 def put(api: Any, name: str, root: Path) -> Any:
@@ -124,6 +124,7 @@ def test_contents_are_the_same_and_stay(
         assert files == put(real_here, name, tmp_path / "theirs")
     offline = mirror.Api({"entity": "team"}, config=replace(config, api_key=None), mode="offline")
     assert put(offline, name, tmp_path / "again") == files
+    assert held(offline, name) == held(real_here, name)  # from the tables
 
 
 @pytest.mark.slow
