@@ -96,8 +96,17 @@ def _windows_problem(path: PurePosixPath) -> str | None:
     return None
 
 
-def ignores_case(folder: Path) -> bool:
-    """Whether the file system of an existing folder takes `a` and `A` for the same name."""
+def ignores_case(folder: Path, *, is_new: bool = False) -> bool:
+    """Whether an existing folder takes `a` and `A` for the same name.
+
+    A new folder (`is_new`) does as the one it is in, which is asked for its name: no file has to be made.
+    """
+    other = folder.name.swapcase()
+    if is_new and folder.name.isascii() and other != folder.name:
+        try:
+            return folder.samefile(folder.with_name(other))
+        except OSError:
+            return False
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".mirror-case-") as file:
         path = Path(file.name)
         return path.with_name(path.name.upper()).exists()
@@ -116,10 +125,13 @@ class Targets:
     def __init__(self, root: Path, *, case_matters: bool | None = None) -> None:
         """Make the folder. `case_matters`: whether `a` and `A` are two files; None: try it out."""
         self.root = root
-        self._folders = {str(root): self._make_folder(root)}
+        is_new = self._make_folder(root)
+        self._folders = {str(root): is_new}
         self._prefix = f"{root}/" if str(root) != "/" else "/"
         self._plain = len(os.fsencode(root)) < PATH_BYTES - 2300
-        self._case_matters = not ignores_case(root) if case_matters is None else case_matters
+        if case_matters is None:
+            case_matters = not ignores_case(root, is_new=is_new)
+        self._case_matters = case_matters
         # A Mac takes `aux.txt` and `a:b` for names like any other.
         self._windows_names = not self._case_matters and sys.platform != "darwin"
         self._plain = self._plain and not self._windows_names

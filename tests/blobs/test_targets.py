@@ -140,3 +140,13 @@ def test_whether_case_matters_is_tried_out(tmp_path: Path) -> None:
     (tmp_path / "probe").write_text("")
     assert ignores_case(tmp_path) == (tmp_path / "PROBE").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["probe"]
+
+
+@pytest.mark.parametrize("name", ["new", "1", "größe"])
+def test_a_new_folder_is_asked_for_its_own_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    assert ignores_case(folder, is_new=True) == ignores_case(folder)
+    (tmp_path / "NEW").mkdir(exist_ok=True)  # another folder, where case matters
+    assert ignores_case(folder, is_new=True) == ignores_case(folder)
+    assert [*folder.iterdir()] == []
