@@ -163,7 +163,8 @@ def _plan(paths: list[str] | None, *, as_json: bool, **options: Any) -> int:
         _print_plan(found)
     if not found.failures:
         return 0
-    return EXIT_PARTLY if found.projects else EXIT_FAILED
+    asked = [project for project in found.projects if project.kind != "registries"]
+    return EXIT_PARTLY if asked else EXIT_FAILED
 
 
 def _print_plan(plan: Plan) -> None:

@@ -23,6 +23,7 @@ from mirror.store.sqlite import (
     NETWORK_FILE_SYSTEMS,
     OLDEST,
     file_system,
+    is_sealed,
     prepare,
 )
 
@@ -75,6 +76,8 @@ class Reader:
         if path is None or sqlite3.sqlite_version_info < OLDEST or not path.is_file():
             return None
         if journal_mode.lower() == "wal" and file_system(path) in NETWORK_FILE_SYSTEMS:
+            return None
+        if is_sealed(path):
             return None
         made = cls(path)
         try:

@@ -27,11 +27,14 @@ from mirror.store.sqlite import (
     HEAD,
     NETWORK_FILE_SYSTEMS,
     OLDEST,
+    connect,
     file_system,
+    is_sealed,
     prepare,
+    stamp,
 )
 
-__all__ = ["HEAD", "Row", "Store", "Transaction", "file_system"]
+__all__ = ["HEAD", "Row", "Store", "Transaction", "file_system", "is_in_memory", "parse_url"]
 
 Row = Mapping[Any, Any]
 """A row by column name; Any, since SQLAlchemy's RowMapping has no narrower key."""
@@ -123,6 +126,7 @@ class Store:
 
     def _check_revision(self, *, upgrade: bool) -> None:
         found = self.revision()
+        self._check_ours()
         if found == HEAD or (upgrade and found is None and self._made()):
             return
         from mirror.store import migrate  # alembic loads only when there is something to do
@@ -131,6 +135,22 @@ class Store:
         if newer or not upgrade:
             raise SchemaOutdated(found, HEAD, newer=newer)
         migrate.upgrade(self)
+
+    def _check_ours(self) -> None:
+        """Refuse a file with tables that are not ours: nothing is to be made beside them."""
+        if self.backend != "sqlite":
+            return
+        with self.read() as connection:
+            names = connection.exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+            found = {str(row[0]) for row in names}
+        if found and tables.change_counter.name not in found:
+            shown = ", ".join(sorted(found)[:3])
+            raise StoreError(
+                f"{self.path} is a database of something else (it has {shown}): name another file "
+                "with --store"
+            )
 
     def _made(self) -> bool:
         if self.backend != "sqlite":
@@ -145,13 +165,28 @@ class Store:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection in one read transaction: every statement sees the same state."""
-        with _translated(self), self.engine.connect() as connection:
+        with _translated(self), self._unchanged(), self.engine.connect() as connection:
             if self.backend == "postgresql":
                 connection = connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
             with connection.begin():
                 yield connection
+
+    @contextlib.contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Fail where a sealed file, read without a lock, was written in the block."""
+        path = self.path
+        if path is None or not isinstance(self.engine.pool, sa.NullPool):
+            yield
+            return
+        before = stamp(path)
+        yield
+        if stamp(path) != before:
+            raise StoreBusy(
+                f"the store {path} was written while it was read, and this user may not lock it: "
+                "ask again"
+            )
 
     @contextlib.contextmanager
     def begin(
@@ -356,6 +391,12 @@ def parse_url(url: str | os.PathLike[str]) -> URL:
     return parsed
 
 
+def is_in_memory(url: URL) -> bool:
+    """Whether a URL of SQLite names no file: what is kept there ends with the process."""
+    database = url.database or ":memory:"
+    return database == ":memory:" or "mode=memory" in database
+
+
 def _without_password(text: str) -> str:
     scheme, _, rest = text.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
@@ -364,18 +405,18 @@ def _without_password(text: str) -> str:
 def _open_sqlite(url: URL, *, create: bool, read_only: bool, journal_mode: str) -> Engine:
     if sqlite3.sqlite_version_info < OLDEST:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: mirror needs 3.38 or newer")
-    database = url.database or ":memory:"
-    in_memory = database == ":memory:" or "mode=memory" in database
+    in_memory = is_in_memory(url)
+    path = Path(url.database or "").expanduser()
     if not in_memory:
-        path = Path(database).expanduser()
         _check_file(path, create=create, read_only=read_only, journal_mode=journal_mode)
         url = url.set(database=str(path))
-    pool: dict[str, Any] = (
-        {"poolclass": sa.StaticPool} if in_memory else {"poolclass": sa.QueuePool}
-    )
-    engine = sa.create_engine(
-        url, connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S}, **pool
-    )
+    options: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_S}
+    pool: dict[str, Any] = {"connect_args": options, "poolclass": sa.QueuePool}
+    if in_memory:
+        pool["poolclass"] = sa.StaticPool
+    elif is_sealed(path):  # looked at anew for each connection: its owner may open it meanwhile
+        pool = {"creator": lambda: connect(path, **options), "poolclass": sa.NullPool}
+    engine = sa.create_engine(url, **pool)
     event.listen(engine, "connect", _on_sqlite_connect(journal_mode, read_only))
     event.listen(engine, "begin", _on_sqlite_begin)
     return engine
@@ -490,7 +531,11 @@ _SQLITE_SAYS: tuple[tuple[str, str], ...] = (
         "cannot grow, the disk is full: free some space and run the command again, nothing is lost",
     ),
     ("disk i/o error", "cannot be written (disk I/O error): check the disk and its free space"),
-    ("unable to open", "cannot be opened: check that its folder exists and may be entered"),
+    (
+        "unable to open",
+        "cannot be opened: check that its folder exists and may be entered; where this user may not "
+        "write there, its -wal file must be gone: the owner runs `mirror status` once",
+    ),
     (
         "not a database",
         "is not a SQLite database: name another file, or remove it if it is a left-over",

@@ -181,17 +181,18 @@ class ProjectSync(Task):
         total = answer.counts["total"]
         done = state.live_count(self.store, self.project_id) if newest else 0
         known = self._newest_known() if newest else None
-        after: Window | None = None
-        for page, here, after in self.walk(
-            window, self.settings.filters, documents=True, until_us=known
-        ):
+        base = self.settings.filters
+        if known is not None:  # what was read first is listed below, and not read twice
+            base = all_of(base, {"createdAt": {"$lt": instants.from_us(known)}})
+        for page, here, after in self.walk(window, base, documents=True):
             ahead = after or here
             self.keep(page.nodes, resume_created_at=ahead.start, resume_after=ahead.after)
             self._check_group(here, after)
             done += len(page.nodes)
             self.emit(Event("page", self.project.path, "runs", done=min(done, total), total=total))
-        if after is not None:
-            self._rest_of_walk(after)
+        if known is not None:
+            passed = window.start_us is not None and window.start_us >= known
+            self._rest_of_walk(window if passed else Window(instants.from_us(known)))
         details = {name: value for name, value in self.state["details"].items() if name != "newest"}
         # From here on the incremental pass is enough, even if this process ends now. A walk that
         # was interrupted has seen its first part long ago: `reconciled_at` stays empty for it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,15 +15,17 @@ from mirror import instants
 from mirror.config import Config
 from mirror.errors import MirrorError, RemoteError, StoreError
 from mirror.ingest import project_key
+from mirror.ingest_artifacts import REGISTRY_PREFIX
 from mirror.remote.client import Client
 from mirror.remote.operations import Count, Runs
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
 from mirror.sync.artifacts import Choice
-from mirror.sync.engine import SMALL_PROJECT
+from mirror.sync.engine import NEWEST_FIRST, SMALL_PROJECT
 from mirror.sync.listing import Project
-from mirror.sync.pulse import pulse
+from mirror.sync.pulse import pulse, registry_pulse
+from mirror.sync.registries import owner_of
 from mirror.sync.round import check_asked, connect, targets_of, viewer
 from mirror.sync.task import LIGHT_PAGE
 from mirror.sync.walk import all_of
@@ -32,13 +34,15 @@ __all__ = ["Plan", "ProjectPlan", "plan"]
 
 VERSION_BYTES = 1500
 """What one version takes in an answer, roughly; its metadata may be much more."""
+LIGHT_BYTES = 400
+"""What a run takes in a listing without its documents, roughly."""
 SAMPLE = 20
 """Documents read of a project to learn how large its runs are."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectPlan:
-    """What a sync of one project would read; bytes are response bodies after decompression."""
+    """What a sync of one project, or of an organization's registries, would read; bytes are response bodies after decompression."""
 
     path: str
     kind: str
@@ -48,7 +52,7 @@ class ProjectPlan:
     server_count: int
     mirrored: int
     versions: int = 0
-    """artifact versions to read, as far as the first 100 collections tell"""
+    """artifact versions to read, as far as the first 100 collections of each project tell"""
 
 
 @dataclass(slots=True)
@@ -113,6 +117,8 @@ def plan(
                     made.projects.append(_with_artifacts(client, opened, settings, target, one))
                 except MirrorError as error:
                     made.failures["/".join(target)] = str(error)
+            if settings.sync.registries:
+                made.projects += _registries(client, opened, settings, who)
         finally:
             if opened is not None:
                 opened.close()
@@ -143,16 +149,22 @@ def _project(
     if full or not known.get("walk_complete_at"):
         left = total if full else max(0, total - mirrored)
         pages = math.ceil(left / settings.sync.page_size) if left else 0
-        reconcile = math.ceil(total / LIGHT_PAGE) + 1 if full or total <= SMALL_PROJECT else 0
+        listed = total if full or total <= SMALL_PROJECT else 0
+        if (
+            total > 2 * NEWEST_FIRST
+        ):  # those that are read first are listed when the walk has come to them
+            listed += NEWEST_FIRST
+        reconcile = math.ceil(listed / LIGHT_PAGE) + 1 if listed else 0
         kind = "full" if full else "first"
-        return ProjectPlan(
-            project.path, kind, left, pages + reconcile + 4, int(left * each), total, mirrored
-        )
+        size = int(left * each) + listed * LIGHT_BYTES
+        return ProjectPlan(project.path, kind, left, pages + reconcile + 4, size, total, mirrored)
     changed = _changed(project, filters, known, settings)
     pages = math.ceil(changed / settings.sync.page_size)
-    walk = math.ceil(total / LIGHT_PAGE) + 2 if total != mirrored or total <= SMALL_PROJECT else 0
+    listed = total if total != mirrored or total <= SMALL_PROJECT else 0
+    walk = math.ceil(listed / LIGHT_PAGE) + 2 if listed else 0
+    size = int(changed * each) + (listed + changed) * LIGHT_BYTES
     return ProjectPlan(
-        project.path, "incremental", changed, pages + walk + 3, int(changed * each), total, mirrored
+        project.path, "incremental", changed, pages + walk + 3, size, total, mirrored
     )
 
 
@@ -172,19 +184,43 @@ def _with_artifacts(
         nodes = pulse(client, *target)
     except RemoteError:
         return runs  # a sync would say it too, and fail no project for it
-    held = _members_held(store, [node["id"] for node in nodes]) if store is not None else {}
-    versions = requests = 0
-    for node in nodes:
-        total = (node.get("newest") or {}).get("totalCount") or 0
-        left = max(0, total - held.get(node["id"], 0)) if choice.takes(node) else 0
-        versions += left
-        requests += math.ceil(left / settings.sync.page_size)
+    taken = [node for node in nodes if choice.takes(node)]
+    versions, requests = _versions(store, taken, settings.sync.page_size)
     return replace(
         runs,
         requests=runs.requests + 1 + requests,
         bytes=runs.bytes + versions * VERSION_BYTES,
         versions=versions,
     )
+
+
+def _registries(
+    client: Client, store: Store | None, settings: Config, who: Mapping[str, Any]
+) -> Iterator[ProjectPlan]:
+    """What the registries of the key's organizations add: versions that are not held."""
+    for owner in filter(None, (owner_of(each) for each in who.get("organizations") or () if each)):
+        try:
+            nodes = registry_pulse(client, owner)
+        except RemoteError:
+            continue  # a sync would say it too, and fail no project for it
+        if nodes:
+            versions, requests = _versions(store, nodes, settings.sync.page_size)
+            yield ProjectPlan(
+                f"{owner}/{REGISTRY_PREFIX}*", "registries", 0, requests + 1,
+                versions * VERSION_BYTES, 0, 0, versions,
+            )  # fmt: skip
+
+
+def _versions(
+    store: Store | None, nodes: Sequence[Mapping[str, Any]], page_size: int
+) -> tuple[int, int]:
+    """How many versions of collections are not held, and the requests to read them."""
+    held = _members_held(store, [node["id"] for node in nodes]) if store is not None else {}
+    left = [
+        max(0, ((node.get("newest") or {}).get("totalCount") or 0) - held.get(node["id"], 0))
+        for node in nodes
+    ]
+    return sum(left), sum(math.ceil(each / page_size) for each in left)
 
 
 def _members_held(store: Store, ids: Sequence[str]) -> dict[str, int]:

@@ -95,13 +95,12 @@ class Project:
 
 
 def windows(
-    fetch: Callable[[Window], Page], window: Window = START, *, until_us: int | None = None
+    fetch: Callable[[Window], Page], window: Window = START
 ) -> Iterator[tuple[Page, Window, Window | None]]:
     """Yield (page, its window, the next window) until a listing ends.
 
     The next page is fetched by a thread while the caller works on this one: which page is next
-    depends on what was listed, not on what is done with it. With `until_us` the last window yielded
-    is the last that starts before that creation time.
+    depends on what was listed, not on what is done with it.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="mirror-fetch") as ahead:
         pending: Future[Page] = ahead.submit(fetch, window)
@@ -116,12 +115,7 @@ def windows(
                     "nothing was lost, try again later"
                 )
             following = advance(here, page.nodes, page.end_cursor, page.has_next)
-            ends = following is None or _starts_at(following, until_us)
-            if following is not None and not ends:
+            if following is not None:
                 pending = ahead.submit(fetch, following)
             yield page, here, following
-            here = None if ends else following
-
-
-def _starts_at(window: Window, until_us: int | None) -> bool:
-    return until_us is not None and window.start_us is not None and window.start_us >= until_us
+            here = following

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from mirror import ingest, instants
 from mirror.errors import Forbidden, GraphQLError, NotFound, ServerFailed, TooLarge
+from mirror.ingest_artifacts import REGISTRY_PREFIX
 from mirror.jsontext import dumps, escape, unescape
 from mirror.remote.client import Client
 from mirror.remote.pages import page_of
@@ -34,6 +35,7 @@ from mirror.sync.listing import Answer, Project
 __all__ = [
     "ALIASES_A_PAGE",
     "COLLECTIONS_A_PAGE",
+    "REGISTRIES_A_PAGE",
     "STAGE",
     "Ahead",
     "Beside",
@@ -41,11 +43,14 @@ __all__ = [
     "counted",
     "edited_since",
     "pulse",
+    "registry_filter",
+    "registry_pulse",
     "since_us",
 ]
 
 STAGE = "artifacts"
 COLLECTIONS_A_PAGE = 100
+REGISTRIES_A_PAGE = 50
 ALIASES_A_PAGE = 500
 ALIASES_AT_FIRST = 20
 """So many aliases of each collection are listed until it is known whether they can be counted."""
@@ -226,3 +231,19 @@ def pulse(client: Client, entity: str, project: str) -> Sequence[Mapping[str, An
         after=None, aliases=1, listed=False, counted=False, since="{}", edited=False,
     )  # fmt: skip
     return page_of((data.get("project") or {}).get("artifactCollections")).nodes
+
+
+def registry_pulse(client: Client, owner: str) -> Sequence[Mapping[str, Any]]:
+    """The first page of the collections of each registry of an organization, of the first registries."""
+    data = client.execute(
+        "MirrorRegistryPulse", owner=owner, filters=registry_filter(), registries=REGISTRIES_A_PAGE,
+        page=None, collections=COLLECTIONS_A_PAGE, first=1, aliases=1, listed=False, counted=False,
+        since="{}", edited=False,
+    )  # fmt: skip
+    found = page_of((data.get("entity") or {}).get("projects")).nodes
+    return [node for one in found for node in page_of(one.get("artifactCollections")).nodes]
+
+
+def registry_filter() -> str:
+    """The filter for the projects that are registries."""
+    return dumps({"name": {"$regex": f"^{REGISTRY_PREFIX}"}})

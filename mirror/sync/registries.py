@@ -22,7 +22,7 @@ from mirror.errors import (
     ServerFailed,
     TooLarge,
 )
-from mirror.jsontext import dumps, escape, unescape
+from mirror.jsontext import escape, unescape
 from mirror.remote.client import Client
 from mirror.remote.pages import PageSize, entity_projects, page_of
 from mirror.store import tables
@@ -33,7 +33,15 @@ from mirror.sync.artifacts import ArtifactSync, Choice, Place
 from mirror.sync.engine import ProjectSync
 from mirror.sync.manifests import read_manifest, unread
 from mirror.sync.older import LACKS, is_older
-from mirror.sync.pulse import COLLECTIONS_A_PAGE, STAGE, Beside, Question, edited_since
+from mirror.sync.pulse import (
+    COLLECTIONS_A_PAGE,
+    REGISTRIES_A_PAGE,
+    STAGE,
+    Beside,
+    Question,
+    edited_since,
+    registry_filter,
+)
 from mirror.sync.report import Event, ProjectReport
 from mirror.sync.task import Stopped
 
@@ -41,7 +49,6 @@ __all__ = ["REGISTRIES", "Registries", "owner_of", "read_artifacts"]
 
 REGISTRIES = "registries"
 """The stage of sync_state that tells of an organization, under the entity that owns its registries."""
-REGISTRIES_A_PAGE = 50
 FAILURES_TOLD = 3
 """So many registries that failed are named in the sync log."""
 MANIFESTS_A_ROUND = 1000
@@ -346,7 +353,7 @@ class Registries:
         return {
             "owner": owner,
             "registries": REGISTRIES_A_PAGE,
-            "filters": dumps({"name": {"$regex": f"^{door.REGISTRY_PREFIX}"}}),
+            "filters": registry_filter(),
             "collections": COLLECTIONS_A_PAGE,
             **self.question.variables,
         }

@@ -14,16 +14,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mirror import config as configuration
 from mirror import instants
 from mirror.config import Config
-from mirror.errors import ConfigError, GraphQLError, MirrorError, NotFound, StoreBusy, Unauthorized
+from mirror.errors import (
+    ConfigError,
+    GraphQLError,
+    MirrorError,
+    NotFound,
+    StoreBusy,
+    StoreError,
+    Unauthorized,
+)
 from mirror.paths import check_pattern, is_pattern, matches, parse_project
 from mirror.remote.client import Client
 from mirror.remote.pages import entity_projects
-from mirror.store.store import Store
+from mirror.store.store import Store, is_in_memory, parse_url
 from mirror.sync import collector, kinds, lease, registries, state
 from mirror.sync.engine import ProjectSync
 from mirror.sync.listing import Project
@@ -97,8 +106,9 @@ def sync(
     check_asked(settings, wanted)
     emit = on_event or _quiet
     with (
-        open_store(settings, store) as opened,
         connect(settings, max_rps=max_rps, stopping=stopping) as client,
+        _asked_first(settings, store, client) as who,
+        open_store(settings, store) as opened,
         lease.held(opened) as token,
         collector.relaxed(),
     ):
@@ -112,7 +122,7 @@ def sync(
             flags={"reconcile": reconcile, "full": full, "yes": yes},
             question=Question.of(opened, client.base_url),
         )
-        return _round(order, wanted)
+        return _round(order, wanted, who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +140,30 @@ class _Order:
 
 
 @contextmanager
+def _asked_first(config: Config, store: object, client: Client) -> Iterator[dict[str, Any] | None]:
+    """Who the key belongs to, where a store is still to be made: not for a key that is refused."""
+    url = parse_url(config.store)
+    there = (
+        isinstance(store, Store)
+        or url.get_backend_name() != "sqlite"
+        or is_in_memory(url)
+        or Path(url.database or "").exists()
+    )
+    yield None if there else viewer(client)
+
+
+@contextmanager
 def open_store(config: Config, store: object = None) -> Iterator[Store]:
     """Yield the store to write to, made and migrated as needed; one given open stays open."""
     if isinstance(store, Store):
         yield store
         return
+    url = parse_url(config.store)
+    if url.get_backend_name() == "sqlite" and is_in_memory(url):
+        raise StoreError(
+            f"the store {config.store!r} is in memory and would be gone when the sync ends: name a file, "
+            "or pass an open Store"
+        )
     with Store.open(
         config.store, create=True, upgrade=True, journal_mode=config.journal_mode
     ) as opened:
@@ -153,7 +182,7 @@ def connect(
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if stopping():
-                raise Stopped("a wait for the server")
+                raise Stopped
             time.sleep(min(_LOOK_UP_S, left))
 
     return Client(
@@ -189,14 +218,14 @@ def viewer(client: Client) -> dict[str, Any]:
 # ------------------------------------------------------------------ the round
 
 
-def _round(order: _Order, wanted: Sequence[str] | None) -> SyncReport:
+def _round(order: _Order, wanted: Sequence[str] | None, who: dict[str, Any] | None) -> SyncReport:
     began = time.monotonic()
     where = order.store.path or order.store.engine.url.render_as_string(hide_password=True)
     report = SyncReport(started_at=instants.now(), store=str(where))
     order.emit(Event("started"))
     with order.store.begin(lease=order.token) as tx:
         state.end_killed(tx)
-    who = viewer(order.client)
+    who = who or viewer(order.client)
     mark = _before(order.client.server_time)
     targets = targets_of(order.client, order.config, who, wanted, report.failures)
     every_s = order.config.sync.reconcile_every_s
@@ -289,7 +318,7 @@ def _registries(order: _Order, mark: str | None) -> registries.Registries:
 
     def keep_going() -> None:
         if order.stopping():
-            raise Stopped("registries")
+            raise Stopped
 
     s = order.config.sync
     return registries.Registries(

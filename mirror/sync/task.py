@@ -77,10 +77,8 @@ class Settings:
 class Stopped(MirrorError):
     """The round was asked to end (SIGTERM) and did, after the current page."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{path}: stopped after the current page; the next sync goes on from there"
-        )
+    def __init__(self) -> None:
+        super().__init__("stopped after the current page; the next sync goes on from there")
 
 
 class Task:
@@ -127,7 +125,6 @@ class Task:
         base: Mapping[str, Any],
         *,
         documents: bool = False,
-        until_us: int | None = None,
         extra: Callable[[bool], Mapping[str, Selection]] | None = None,
     ) -> Iterator[tuple[Page, Window, Window | None]]:
         """Yield (page, its window, the next window) to the end of a listing.
@@ -146,10 +143,10 @@ class Task:
                 return self.documents_page(filters, "+created_at", size, here.after)
             return self._light_page(filters, here.after, more)
 
-        for page, here, following in windows(fetch, window, until_us=until_us):
+        for page, here, following in windows(fetch, window):
             yield page, here, following
             if self.stopping():
-                raise Stopped(self.project.path)
+                raise Stopped
 
     def _light_page(
         self, filters: Mapping[str, Any], after: str | None, more: Mapping[str, Selection]
@@ -302,7 +299,7 @@ class Task:
                 Event("page", self.project.path, "changed runs", done=position, total=len(wanted))
             )
             if self.stopping():
-                raise Stopped(self.project.path)
+                raise Stopped
 
     def keep(self, nodes: Sequence[Mapping[str, Any]], **progress: Any) -> None:
         """Write a page's rows and the resume point in one transaction."""
@@ -367,7 +364,7 @@ class Task:
     def keep_going(self) -> None:
         """Raise Stopped if the round is to end here."""
         if self.stopping():
-            raise Stopped(self.project.path)
+            raise Stopped
 
     def begin(self) -> Any:
         return self.store.begin(lease=self.lease)

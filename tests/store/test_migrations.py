@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -81,15 +80,6 @@ def test_making_a_sqlite_store_loads_no_alembic(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "False"
-
-
-def test_a_database_with_other_tables_is_migrated_beside_them(tmp_path: Path) -> None:
-    path = tmp_path / "theirs.db"
-    with sqlite3.connect(path) as theirs:
-        theirs.execute("CREATE TABLE theirs (x)")
-    theirs.close()
-    with Store.open(path, upgrade=True) as store:
-        assert _tables(store) == {*tables.metadata.tables, "alembic_version", "theirs"}
 
 
 def _differences(store: Store) -> list[object]:

@@ -84,7 +84,7 @@ def _at(revision: str) -> Callable[[Path], None]:
         pytest.param(_nothing, StoreError, id="nothing"),
         pytest.param(_a_folder, StoreError, id="a folder"),
         pytest.param(_no_database, StoreError, id="no database"),
-        pytest.param(_foreign, SchemaOutdated, id="foreign"),
+        pytest.param(_foreign, StoreError, id="foreign"),
         pytest.param(_at("0001"), SchemaOutdated, id="older"),
         pytest.param(_at("9999"), SchemaOutdated, id="newer"),
     ],

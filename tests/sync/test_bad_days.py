@@ -20,12 +20,12 @@ import sqlalchemy as sa
 from worlds import KEY, PATH, add_runs, differences
 
 from mirror.config import resolve
-from mirror.errors import MirrorError, Unauthorized
+from mirror.errors import MirrorError, StoreError, Unauthorized
 from mirror.remote import client as client_module
 from mirror.sandbox import Server, World
 from mirror.store import tables
 from mirror.store.store import Store
-from mirror.sync import SyncReport, sync
+from mirror.sync import Event, SyncReport, sync
 
 Mirror = Callable[..., SyncReport]
 OTHER = "team/other"
@@ -378,6 +378,32 @@ def test_a_wrong_key_is_told(
         sync([PATH], store=store, config=config)
     assert "wrong" not in str(caught.value)
     assert len(world.requests) <= 2
+    with pytest.raises(Unauthorized):
+        sync([PATH], config=replace(config, store=str(tmp_path / "new.db")))
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_store_that_would_be_gone_with_the_process_is_refused(
+    server: Server, tmp_path: Path
+) -> None:
+    config = resolve(base_url=server.url, api_key=KEY, store="sqlite:///", environ={}, cwd=tmp_path)
+    with pytest.raises(StoreError, match="is in memory and would be gone"):
+        sync([PATH], config=config)
+
+
+def test_a_sync_that_was_stopped_says_its_path_once(
+    server: Server, world: World, store: Store, tmp_path: Path
+) -> None:
+    config = resolve(base_url=server.url, api_key=KEY, store="x", environ={}, cwd=tmp_path)
+    told: list[str] = []
+
+    def hear(event: Event) -> None:
+        if event.kind == "failed":
+            told.append(f"{event.path}: {event.message}")
+
+    stopped = iter([False, False])
+    sync([PATH], store=store, config=config, on_event=hear, stopping=lambda: next(stopped, True))
+    assert told == [f"{PATH}: stopped after the current page; the next sync goes on from there"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from worlds import KEY
 from mirror.sandbox import World
 from mirror.status import status
 from mirror.store import tables
-from mirror.sync import registries
+from mirror.sync import plan, registries, sync
 
 
 @pytest.fixture
@@ -149,3 +149,13 @@ def test_killed_in_the_middle_of_the_registries_the_next_sync_goes_on(
     for path in [PATH, *paths(acme)]:
         assert held(store, path) == wanted(acme, path)
     assert [entry.outcome for entry in status(store).syncs] == ["ok", "ok", "interrupted", "ok"]
+
+
+def test_a_plan_tells_the_versions_of_registries(acme, server, tmp_path):
+    where = {"store": tmp_path / "planned.db", "base_url": server.url, "api_key": KEY}
+    made = plan([PATH], **where)
+    (theirs,) = [one for one in made.projects if one.kind == "registries"]
+    assert (theirs.versions, theirs.requests) == (3, 4)
+    assert sync([PATH], **where).exit_code == 0
+    after = plan([PATH], **where)
+    assert [one.versions for one in after.projects] == [0, 0]

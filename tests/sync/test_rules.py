@@ -246,6 +246,16 @@ def test_a_plan_writes_nothing_and_says_what_would_come(world, server, tmp_path)
     assert after.runs == 0
 
 
+def test_a_first_sync_reads_and_counts_every_run_once(world, mirror, store):
+    add_runs(world, 2600, ties=1)
+    report = mirror()
+    assert report.counts["runs"] == 2600
+    k = tables.run_keys.c
+    most = store.one(sa.select(sa.func.max(k.count).label("n")))
+    assert most["n"] == 2600
+    assert differences(world, store) == []
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_verify_finds_nothing_after_a_sync_and_writes_nothing(deep, world, mirror, store, config):
     add_runs(world, 30)
