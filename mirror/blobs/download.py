@@ -289,7 +289,9 @@ class _Work:
         return rest
 
     def _nursery(self, wanted: Sequence[Wanted]) -> AbstractContextManager[int | None]:
-        return nursery(self.blobs.folder) if len(wanted) >= MANY else nullcontext()
+        if len(wanted) < MANY:
+            return nullcontext()
+        return nursery(self.blobs.folder, wanted[0][1].rpartition("/")[0] or "/")
 
     def _hand_out(self, wanted: tuple[Entry, str, Found]) -> None:
         entry, target, found = wanted

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="Linux's")
 def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file system is taken for one that wants it; those that cannot still have none."""
     monkeypatch.setattr("mirror.blobs.nursery._has_no_journal", lambda _device: True)
+    monkeypatch.setattr("mirror.blobs.nursery.QUICK_S", 0.0)
 
 
 def opened(folder: Path) -> int:
@@ -30,7 +31,7 @@ def opened(folder: Path) -> int:
 
 @pytest.mark.usefixtures("wanted")
 def test_a_nursery_is_empty_and_leaves_nothing(tmp_path: Path) -> None:
-    with nursery(tmp_path) as born_in:
+    with nursery(tmp_path, str(tmp_path)) as born_in:
         for name in os.listdir(tmp_path):  # noqa: PTH208 - names
             assert name.startswith(PREFIX)
             assert born_in is not None
@@ -45,7 +46,7 @@ def test_a_nursery_is_empty_and_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("wanted")
 def test_there_is_none_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with nursery(tmp_path / "nothing") as born_in:
+    with nursery(tmp_path / "nothing", str(tmp_path)) as born_in:
         assert born_in is None
 
 
@@ -58,6 +59,16 @@ def test_a_download_of_many_small_files_is_the_same(
     assert get(root=tmp_path / "other").fetched == 0
     assert nothing_but(tmp_path / "other", host.files)
     assert sorted(path.name for path in blobs.folder.iterdir()) == ["incoming", "md5"]
+
+
+def test_there_is_none_where_files_are_made_quickly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.blobs.nursery._has_no_journal", lambda _device: True)
+    monkeypatch.setattr("mirror.blobs.nursery.QUICK_S", float("inf"))
+    with nursery(tmp_path, str(tmp_path)) as born_in:
+        assert born_in is None
+        assert [*tmp_path.iterdir()] == []
 
 
 def test_a_file_that_cannot_be_named_from_there_is_made_in_its_folder(
