@@ -12,13 +12,14 @@ import os
 import random
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from io import FileIO
 from pathlib import Path
+from queue import SimpleQueue
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -342,20 +343,37 @@ class _Work:
             self._in_threads(batch, partial(self._fetch_group, addresses), threads)
 
     def _in_threads(self, items: Sequence[Any], do: Callable[[Any], object], threads: int) -> None:
-        """Do it to all; the first failure ends the rest and is raised."""
+        """Do it to all; the first failure ends the rest and is raised.
+
+        Who interrupts this waits for nobody: a server may be silent for as long as the time-out, and what
+        the threads are at may break off at any moment.
+        """
         if len(items) == 1:
             do(items[0])
             return
-        workers = min(threads, len(items))
-        with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="download") as pool:
-            futures: list[Future[object]] = [pool.submit(do, item) for item in items]
+        todo, ended = deque(items), SimpleQueue[BaseException | None]()
+
+        def work() -> None:
             try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                failed = [error for each in done if (error := each.exception())]
-            finally:  # also when interrupted
-                if not all(each.done() for each in futures):
+                while not self.stop.is_set() and (item := _next(todo)) is not None:
+                    do(item)
+            except BaseException as error:  # noqa: BLE001 - raised again by who waits
+                ended.put(error)
+            else:
+                ended.put(None)
+
+        workers = min(threads, len(items))
+        for number in range(workers):
+            threading.Thread(target=work, name=f"download-{number}", daemon=True).start()
+        failed = []
+        try:
+            for _ in range(workers):
+                if (error := ended.get()) is not None:
+                    failed.append(error)
                     self.stop.set()
-                    pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:
+            self.stop.set()
+            raise
         if failed:
             raise next((each for each in failed if not isinstance(each, Ended)), failed[0])
 
@@ -599,6 +617,13 @@ class _Loose:
         self._file.seek(0)
         self._file.truncate()
         self.length = 0
+
+
+def _next(todo: deque[Any]) -> Any:
+    try:
+        return todo.popleft()
+    except IndexError:
+        return None
 
 
 def _key(entry: Entry) -> tuple[str, str, int | None]:

@@ -114,6 +114,20 @@ def test_a_copy_that_does_not_fit_leaves_nothing(host: Host, tmp_path: Path, siz
     assert nothing_but(tmp_path / "other", {})
 
 
+def test_an_interrupted_download_waits_for_no_silent_server(host: Host, tmp_path: Path) -> None:
+    host.files = {f"f{i}": BODY[i:] for i in range(3)}
+    host.faults = ["slow"] * 3
+    process = start(host, tmp_path)
+    wait_until(lambda: BlobStore(tmp_path / "blobs").size().incoming == 3)
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=25)  # the server would go on after 30 s
+    assert "KeyboardInterrupt" in err
+    assert not host.go_on.is_set()
+    assert nothing_but(tmp_path / "out", {})
+    host.go_on.set()
+    assert ended(start(host, tmp_path)) == (0, "3 3\n")
+
+
 @pytest.mark.slow
 def test_a_download_killed_at_any_moment_ends_whole(host: Host, tmp_path: Path) -> None:
     host.files = {f"d{i % 7}/f{i}": os.urandom(2000) for i in range(300)}
