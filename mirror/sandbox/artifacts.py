@@ -96,9 +96,11 @@ def artifact_of_type(kind: ArtifactType, args: Args, ctx: Context) -> Artifact |
 
 
 def collections(found: Iterable[Collection], args: Args, ctx: Context) -> Page:
-    """Return a page of the collections that a query's arguments ask for."""
+    """Return a page of the collections that a query's arguments ask for, else the newest first."""
     wanted = {KINDS[kind] for kind in args.get("collectionTypes") or KINDS}
     rows = [one for one in found if one.kind in wanted]
+    if not args.get("order"):  # as the client's documentation says of the server
+        rows.sort(key=lambda one: one.number, reverse=True)
     rows = artifact_filters.collections(rows, args.get("filters"), args.get("order"))
     return ctx.page("artifactCollections", rows, args)
 
@@ -454,6 +456,7 @@ NEWER: Final = {
     ("Project", "artifactCollectionMembership"): "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
     ("Project", "artifactCollections"): "COLLECTIONS_OF_PROJECTS",
     ("ArtifactType", "artifactCollections"): "COLLECTIONS_OF_TYPES",
+    ("ArtifactAlias", "artifact"): "HOLDERS_OF_ALIASES",
     **{(kind, "artifactMemberships"): "MEMBERSHIPS_OF_COLLECTIONS" for kind in KINDS.values()},
     **{(kind, "aliases"): "ALIASES_OF_COLLECTIONS" for kind in KINDS.values()},
     **{(kind, "artifactMembership"): "MEMBERS_BY_ALIAS" for kind in KINDS.values()},
@@ -463,7 +466,7 @@ ASSUMED: Final = frozenset(
     {
         "ARTIFACT_COLLECTION_MEMBERSHIP_FILES", "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
         "COLLECTIONS_OF_PROJECTS", "COLLECTIONS_OF_TYPES", "MEMBERSHIPS_OF_COLLECTIONS",
-        "ALIASES_OF_COLLECTIONS", "MEMBERS_BY_ALIAS",
+        "ALIASES_OF_COLLECTIONS", "FILTERS_OF_VERSIONS", "HOLDERS_OF_ALIASES", "MEMBERS_BY_ALIAS",
     }
 )  # fmt: skip
 """Features that clients take for granted by now: a world without a word on them has them.
@@ -471,10 +474,11 @@ ASSUMED: Final = frozenset(
 `..._OF_...` and MEMBERS_BY_ALIAS have no name on a server of W&B: they are there to be switched off.
 """
 NEWER_ARGUMENTS: Final = {
-    ("ArtifactType", "artifactCollections"): ("filters", "order"),
-    ("Project", "artifactCollections"): ("filters", "order"),
-}
-"Arguments that came with ARTIFACT_COLLECTIONS_FILTERING_SORTING."
+    ("ArtifactType", "artifactCollections"): ("ARTIFACT_COLLECTIONS_FILTERING_SORTING", ("filters", "order")),
+    ("Project", "artifactCollections"): ("ARTIFACT_COLLECTIONS_FILTERING_SORTING", ("filters", "order")),
+    **{(kind, "artifacts"): ("FILTERS_OF_VERSIONS", ("filters",)) for kind in KINDS.values()},
+}  # fmt: skip
+"Arguments that came with a feature."
 
 
 def with_features(fields: dict[tuple[str, str], Resolver]) -> dict[tuple[str, str], Resolver]:
@@ -482,8 +486,8 @@ def with_features(fields: dict[tuple[str, str], Resolver]) -> dict[tuple[str, st
     made = dict(fields)
     for (kind, name), feature in NEWER.items():
         made[kind, name] = newer(fields.get((kind, name)), kind, name, feature)
-    for (kind, name), arguments in NEWER_ARGUMENTS.items():
-        made[kind, name] = with_newer_arguments(made[kind, name], kind, name, arguments)
+    for (kind, name), (feature, arguments) in NEWER_ARGUMENTS.items():
+        made[kind, name] = with_newer_arguments(made[kind, name], kind, name, feature, arguments)
     return made
 
 
@@ -506,10 +510,10 @@ def plain(found: Any, name: str) -> Any:
 
 
 def with_newer_arguments(
-    resolve: Resolver, kind: str, name: str, arguments: tuple[str, ...]
+    resolve: Resolver, kind: str, name: str, feature: str, arguments: tuple[str, ...]
 ) -> Resolver:
     def checked(found: Any, args: Args, ctx: Context) -> Any:
-        if not ctx.world.features.get("ARTIFACT_COLLECTIONS_FILTERING_SORTING"):
+        if not ctx.world.features.get(feature, feature in ASSUMED):
             for argument in arguments:
                 if argument in args:
                     raise Refused(400, f'Unknown argument "{argument}" on field "{kind}.{name}".')

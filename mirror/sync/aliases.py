@@ -30,6 +30,8 @@ class _Listed:
     holders: dict[str, str] = field(default_factory=dict)
     total: int = 0
     versions: int = 0
+    blind: bool = False
+    """whether the server lists aliases and does not say whose they are"""
 
     def add(self, page: Page) -> None:
         given = {
@@ -37,6 +39,7 @@ class _Listed:
         }
         own = door.aliases_of(page.nodes)
         self.holders |= {name: given[name] for name in own if name in given}
+        self.blind |= any(name not in given for name in own)
         self.total += len(page.nodes) + page.nulls
         self.versions += len(page.nodes) - len(own)
 
@@ -61,6 +64,10 @@ class Aliases:
             return self._first(node).holders
         return {name: who for name, who in self.question.named(node).items() if who is not None}
 
+    def are_blind(self, node: Mapping[str, Any]) -> bool:
+        """Whether the pulse shows aliases and not who has them: only the members themselves tell."""
+        return node.get("aliases") is not None and self._first(node).blind
+
     def versions_shown(self, node: Mapping[str, Any], held: Row) -> int | None:
         """How many versions the aliases `v<N>` say there are; None where they do not say it."""
         page = node.get("aliases")
@@ -73,7 +80,7 @@ class Aliases:
     def check(self, node: Mapping[str, Any], *, walked: bool) -> None:
         """Write who has which alias, where another has it than is held; `walked`: all were just read."""
         held = self.task.held([node]).get(node["id"])
-        if held is None:
+        if held is None or self.are_blind(node):
             return
         if node.get("aliases") is not None:
             listed, more = self._first(node), page_of(node["aliases"]).has_next
@@ -147,6 +154,8 @@ class Aliases:
         for page in self.task.pages(fetch, f"the aliases of collection {identifier}"):
             listed.add(page)
             self.task.keep_going()
+        if listed.blind:
+            return
         if node is not None:
             self._judge(node, listed, at_once=False)
         self._move(identifier, listed, held)

@@ -287,7 +287,7 @@ class ArtifactSync:
 
     def _stands(self, node: Mapping[str, Any], held: Row, total: int | None) -> bool:
         """Whether nothing says that versions came or went: their number, the newest, who has aliases."""
-        if held["alone"]:
+        if held["alone"] or self.aliases.are_blind(node):
             return False
         newest = [escape(each["id"]) for each in door.nodes_of(node.get("newest"))]
         holders = {escape(who) for who in self.aliases.shown(node).values()}

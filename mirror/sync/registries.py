@@ -5,6 +5,7 @@ Nothing here fails a project: what cannot be read is a failed stage in the repor
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,10 @@ REGISTRIES = "registries"
 FAILURES_TOLD = 3
 """So many registries that failed are named in the sync log."""
 MANIFESTS_A_ROUND = 1000
+REFUSED_DAYS = 7
+"""So long a server that refused to tell edits is not asked for them again: comparisons find them."""
+
+_DAY_US = 86_400_000_000
 
 
 def read_artifacts(work: ProjectSync) -> None:
@@ -285,7 +290,8 @@ class Registries:
 
         With its collections where one request tells both; None for one that could not be read.
         """
-        after, edited, used = None, True, set[str | None]()
+        after, used = None, set[str | None]()
+        edited, refused = not self._edits_are_refused(owner), False
         while True:
             variables = {
                 "page": after, "first": REGISTRIES_A_PAGE, "edited": edited,
@@ -296,12 +302,15 @@ class Registries:
                     "MirrorRegistryPulse", self.question.names, **variables
                 )
             except (GraphQLError, TooLarge, Forbidden, ServerFailed) as error:
-                if isinstance(error, GraphQLError) and edited:
-                    edited = False
+                if edited and not isinstance(error, TooLarge | Forbidden):
+                    edited, refused = False, True  # some servers fail at a filter they cannot read
                     continue
                 # Too much at once, an older server, or trouble with one of them: each by itself.
                 yield from self._one_by_one(owner)
                 return
+            if refused:
+                self._note_refused(owner)
+                refused = False
             found = (data.get("entity") or {}).get("projects")
             if found is None:
                 yield from self._one_by_one(owner)
@@ -315,6 +324,18 @@ class Registries:
                 return
             used.add(after)
             after = following(page, used, f"{owner}: the listing of registries")
+
+    def _edits_are_refused(self, owner: str) -> bool:
+        """Whether the server lately refused to say which versions were edited."""
+        told = state.load(self.store, owner, REGISTRIES)["details"].get("edits_refused_at")
+        told_us = instants.to_us(told)
+        return told_us is not None and time.time_ns() // 1000 - told_us < REFUSED_DAYS * _DAY_US
+
+    def _note_refused(self, owner: str) -> None:
+        details = state.load(self.store, owner, REGISTRIES)["details"]
+        with self.store.begin(lease=self.lease) as tx:
+            told = {**details, "edits_refused_at": instants.now()}
+            state.save(tx, owner, stage=REGISTRIES, details=told)
 
     def _along(self, after: str | None) -> dict[str, Any] | None:
         """The first page, where a project has asked for it along with its own; it is kept no longer."""

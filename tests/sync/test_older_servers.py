@@ -63,6 +63,38 @@ def test_artifacts_come_all_the_same_and_follow_what_moves(filled, mirror, store
     assert mirror().counts["versions"] == 0
 
 
+def test_aliases_that_are_listed_without_who_has_them_are_read_of_the_members(
+    filled, mirror, store
+):
+    filled.features["HOLDERS_OF_ALIASES"] = None
+    mirror()
+    assert held(store) == wanted(filled)
+    art = filled.artifacts
+    filled.advance(900)
+    art.give(art.find(f"{PATH}/data:v1"), ["latest", "silver"])
+    mirror()
+    assert held(store) == wanted(filled)
+
+
+def test_a_server_that_does_not_tell_edits_of_versions_is_not_asked_for_them_each_round(
+    filled, mirror, store
+):
+    filled.add_organization("acme", teams=["team"], members=["alice"])
+    art = filled.artifacts
+    registry = art.add_registry("acme", "models")
+    art.link(art.version(f"{PATH}/model:v0"), f"{registry.path}/good", ["prod"])
+    filled.features["FILTERS_OF_VERSIONS"] = False
+    assert mirror().exit_code == 0
+    assert mirror().exit_code == 0
+    filled.requests.reset()
+    assert mirror().exit_code == 0
+    assert [one.operation for one in filled.requests if one.status != 200] == []
+    assert filled.requests.count("MirrorRegistryPulse") <= 1
+    art.edit(art.version(f"{PATH}/data:v2"), tags=["gold"])
+    assert mirror(reconcile=True).exit_code == 0
+    assert held(store) == wanted(filled)
+
+
 def test_sequences_do_where_types_list_nothing_else(filled, mirror, store):
     filled.features |= {"COLLECTIONS_OF_PROJECTS": False, "COLLECTIONS_OF_TYPES": False}
     assert mirror().exit_code == 0
