@@ -220,8 +220,8 @@ def since_us(before: Mapping[str, Any], lag_s: float) -> int:
 
 
 def edited_since(micros: int) -> str:
-    """The filter for what was edited since a time."""
-    return dumps({"updatedAt": {"$gte": instants.from_us(micros)}})
+    """The filter for what was edited since a time; artifacts are filtered by names_like_this."""
+    return dumps({"updated_at": {"$gte": instants.from_us(micros)}})
 
 
 def pulse(client: Client, entity: str, project: str) -> Sequence[Mapping[str, Any]]:
