@@ -113,16 +113,16 @@ def _removed(folder: Path) -> None:
 
 
 def _is_quick(folder: int) -> bool:
-    """Whether files are made there as quickly as where nothing was deleted; the first one warms up."""
-    began = 0.0
-    for number in range(3):
-        if number == 1:
-            began = time.perf_counter()
+    """Whether a file is made there as quickly as where nothing was deleted; the first may warm up."""
+    for _ in range(2):
+        began = time.perf_counter()
         try:
             os.close(os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, dir_fd=folder))
         except OSError:
             return True  # files are made another way then
-    return time.perf_counter() - began < 2 * QUICK_S
+        if time.perf_counter() - began < QUICK_S:
+            return True
+    return False
 
 
 def _part_folders_of(folder: Path) -> None:
