@@ -104,9 +104,9 @@ class ArtifactDoor(ContentDoor):
     ) -> dict[str, Any] | None:
         """Return a page of a listing, a Relay connection; None where something on the way is null."""
         question = {**asked, "first": first, "after": after}
-        found: Any = MISS
-        if operation != "ApiArtifactFiles" or not self._has_kept(operation, question):
-            found = ArtifactTables(self).page(operation, first, after, asked)
+        found = ArtifactTables(self).page(operation, first, after, asked)
+        if operation == "ApiArtifactFiles" and found and self._has_kept(operation, question):
+            found = MISS
         if found is MISS:
             found = self._asked(
                 lambda: self._kept(operation, question, False),

@@ -268,12 +268,24 @@ class ArtifactTables:
         if isinstance(condition, bool):
             return []
         rows = search(self.source.held.reader, "collections", condition, filters, order)
-        if order is None:  # as servers list them: project by project, in the place each had there
-            at = {place: index for index, place in enumerate(places)}
-            rows = sorted(
-                rows, key=lambda row: (at[row[3]], row[4] or 0, number_of(unescape(row[2])))
-            )
+        if order is None:
+            rows = self._as_listed(places, rows)
         return [(row[2], _collection(row[0], row[1])) for row in rows]
+
+    def _as_listed(self, places: Sequence[str], rows: Sequence[Any]) -> list[Any]:
+        """Collections in the order of the server's own listing: as its last one of the project was."""
+        marks = ", ".join("?" * len(places))
+        details = self._rows(
+            "SELECT details FROM sync_state WHERE stage = ? AND details IS NOT NULL"  # noqa: S608
+            f" AND project_id IN ({marks})",
+            _STAGE,
+            *places,
+        )
+        known = [orjson.loads(text).get("newest_first") for (text,) in details]
+        if False not in known:
+            return sorted(rows, key=lambda row: number_of(unescape(row[2])), reverse=True)
+        at = {place: index for index, place in enumerate(places)}
+        return sorted(rows, key=lambda row: (at[row[3]], number_of(unescape(row[2]))))
 
     def collection(self, entity: str, project: str, type: str, name: str) -> Any:
         place = self._place(entity, project)

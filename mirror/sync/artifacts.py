@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from mirror import ingest_artifacts as door
 from mirror import instants
 from mirror.errors import GraphQLError, NotFound, RemoteError, ServerFailed
+from mirror.global_ids import number_of
 from mirror.jsontext import escape, unescape
 from mirror.remote.client import Client
 from mirror.remote.pages import Page, PageSize, page_of
@@ -94,21 +96,22 @@ class ArtifactSync:
         self.task.state = state.load(self.store, self.place.project_id, STAGE)
         self.answered = self.state["walk_complete_at"] is not None
         compare = self.reconcile or self._reconcile_is_due()
-        listed: set[str] = set()
+        listed: dict[str, None] = {}
         for page in [nodes] if nodes is not None else self._pages(anew=compare):
             held = self.task.held(page)
             for node in page:
-                listed.add(escape(node["id"]))
+                listed[escape(node["id"])] = None
                 if self.choice.takes(node):
                     self._collection(node, held.get(escape(node["id"])), compare=compare)
         self.aliases.finish()
-        self._bury_collections(listed)
+        self._bury_collections(listed.keys())
         Lineage(self.task).run()
         whole = compare or self.state["walk_complete_at"] is None
         done = {"reconciled_at": instants.now()} if whole else {}
         self.task.save(
             walk_complete_at=self.state["walk_complete_at"] or instants.now(),
             mark=self.mark, synced_at=self.task.at(), last_error=None, last_error_at=None, **done,
+            details={**self.state["details"], "newest_first": _is_newest_first([*listed])},
         )  # fmt: skip
 
     def _reconcile_is_due(self) -> bool:
@@ -357,7 +360,7 @@ class ArtifactSync:
 
     # -------------------------------------------------------------- gone
 
-    def _bury_collections(self, listed: set[str]) -> None:
+    def _bury_collections(self, listed: Set[str]) -> None:
         """Mark collections gone that a complete listing lacked and that do not answer by their id."""
         c = tables.artifact_collections.c
         rows = self.store.rows(
@@ -386,3 +389,10 @@ def _differs(node: Mapping[str, Any], held: Row) -> bool:
         or ("updatedAt" in node and held["updated_at"] != node["updatedAt"])
         or [escape(name) for name in names(held["tags"])] != tags
     )
+
+
+def _is_newest_first(ids: Sequence[str]) -> bool:
+    """Whether a listing of collections goes down by the numbers in their ids; so W&B says of its own."""
+    numbers = [number_of(unescape(each)) for each in ids]
+    falls = sum(before > after for before, after in pairwise(numbers))
+    return 2 * falls >= len(numbers) - 1

@@ -70,7 +70,7 @@ EXPECTED = {
     "logged": ["data:v0", "data:v1", "far:v0", "net:v0"],
     "inputs": ["data:v0"],
     "types": ["dataset", "model"],
-    "collections": ["data", "far"],
+    "collections": ["far", "data"],
     "listed": ["data:v2", "data:v1", "data:v0"],
     "ordered": ["data:v0", "data:v1", "data:v2"],
     "tagged": ["data:v1", "data:v0"],
