@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.api.door import Door
 from mirror.api.raising import edge
-from mirror.errors import DigestMismatch, RemoteError
+from mirror.errors import DigestMismatch, NotFound, RemoteError
 from mirror.jsontext import dumps, loads
 
 if TYPE_CHECKING:
@@ -215,16 +215,26 @@ class ContentDoor(Door):
     def _fetch_history(
         self, run: Run, samples: int, keys: list[str] | None, x_axis: str, stream: str
     ) -> list[Any]:
-        place = self._place(run)
         if keys:
             from mirror.api.history import spec_of
 
             specs = [spec_of(keys, x_axis, samples)]
-            data = self.client.execute("MirrorSampledHistory", specs=specs, **place)
-            return list(data["project"]["run"]["sampledHistory"][0])
+            return list(self._node_of(run, "MirrorSampledHistory", specs=specs)["sampledHistory"][0])
         operation = "MirrorHistory" if stream == "default" else "MirrorEvents"
-        run_node = self.client.execute(operation, samples=samples, **place)["project"]["run"]
-        return list(run_node["history" if stream == "default" else "events"])
+        node = self._node_of(run, operation, samples=samples)
+        return list(node["history" if stream == "default" else "events"])
+
+    def _node_of(self, run: Run, operation: str, **asked: Any) -> dict[str, Any]:
+        """What the server says of a run. Raises NotFound where it has the run no more."""
+        data = self.client.execute(operation, **asked, **self._place(run))
+        node: dict[str, Any] | None = (data.get("project") or {}).get("run")
+        if node is None:
+            raise NotFound(
+                f"run {run.entity}/{run.project}/{run.id}: the server has it no more, or does not "
+                "show it to this key; `mirror sync` marks what was deleted",
+                operation=operation,
+            )
+        return node
 
     def last_step(self, run: Run) -> int | None:
         """Ask the server for the last step of a run that has not ended; None: what is held counts."""
@@ -249,14 +259,10 @@ class ContentDoor(Door):
             low = window * WINDOW
 
             def fetch(low: int = low) -> Any:
-                data = self.client.execute(
-                    "MirrorHistoryPage",
-                    minStep=low,
-                    maxStep=low + WINDOW,
-                    samples=WINDOW,
-                    **self._place(run),
+                node = self._node_of(
+                    run, "MirrorHistoryPage", minStep=low, maxStep=low + WINDOW, samples=WINDOW
                 )
-                return {"mark": mark, "rows": data["project"]["run"]["history"]}
+                return {"mark": mark, "rows": node["history"]}
 
             node = self.cached(
                 "history_page",

@@ -352,6 +352,16 @@ def test_auto_what_is_missing_on_the_server_is_not_found(synced_config: Config) 
 # ---------------------------------------------------------------- a server that is down
 
 
+@pytest.mark.parametrize("keys", [None, ["loss"]])
+def test_the_history_of_a_run_that_was_deleted_meanwhile_is_told_as_that(
+    synced_config: Config, world: World, keys: list[str] | None
+) -> None:
+    run = next(iter(mirror.Api(config=synced_config).runs(HARD)))
+    world.delete(HARD, run.id)
+    with pytest.raises(mirror.errors.NotFound, match="the server has it no more"):
+        run.history(keys=keys, pandas=False)
+
+
 def test_a_server_that_is_down_breaks_no_answer_the_store_has(
     synced_config: Config, server: Server
 ) -> None:
