@@ -326,7 +326,7 @@ class Artifact:
     @property
     def ttl(self) -> timedelta | None:
         """How long the version lives from its creation; None: for ever."""
-        seconds = int(self._node["ttlDurationSeconds"])
+        seconds = int(self._node.get("ttlDurationSeconds") or 0)
         if self.is_draft() and self._node.get("ttlIsInherited"):
             raise ArtifactNotLoggedError("ttl")
         return timedelta(seconds=seconds) if seconds > 0 else None

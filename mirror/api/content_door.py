@@ -219,7 +219,9 @@ class ContentDoor(Door):
             from mirror.api.history import spec_of
 
             specs = [spec_of(keys, x_axis, samples)]
-            return list(self._node_of(run, "MirrorSampledHistory", specs=specs)["sampledHistory"][0])
+            return list(
+                self._node_of(run, "MirrorSampledHistory", specs=specs)["sampledHistory"][0]
+            )
         operation = "MirrorHistory" if stream == "default" else "MirrorEvents"
         node = self._node_of(run, operation, samples=samples)
         return list(node["history" if stream == "default" else "events"])

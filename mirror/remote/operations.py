@@ -41,7 +41,8 @@ OPTIONAL: frozenset[str] = frozenset(
         "historyKeys", "historyLineCount", "isBenchmark", "lastActive", "logLineCount", "method",
         "digestAlgorithm", "historyStep", "readOnly", "runCountExpected", "scheduler", "stopped", "storageBytes", "systemMetrics",
         "teams", "totalCount", "totalSweeps", "ttlIsInherited", "updatedAt", "usedAs", "usedCount",
-        "attributes", "tagCategoryName", "ArtifactCollection.state", "ArtifactManifest.digest",
+        "allowAllArtifactTypesInRegistry", "attributes", "tagCategoryName", "ttlDurationSeconds",
+        "ArtifactCollection.state", "ArtifactCollectionMembership.commitHash", "ArtifactManifest.digest",
         "ArtifactManifest.id", "ArtifactManifest.type", "ArtifactPortfolio.state",
         "ArtifactSequence.state",
     }
