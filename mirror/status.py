@@ -65,6 +65,13 @@ class ProjectStatus:
         said = []
         if self.deleted_at:
             said.append(f"gone from the server since {self.deleted_at}")
+        elif (
+            not self.complete
+            and self.synced_at is None
+            and not self.runs
+            and self.server_count is None
+        ):
+            said.append("not synced: only what was asked for is here")
         elif not self.complete:
             of = f" of {self.server_count:,}" if self.server_count else ""
             said.append(f"first sync not ended: {self.runs:,}{of}")

@@ -29,7 +29,7 @@ class Problem(click.ClickException):
     """A MirrorError on its way to the user."""
 
     def __init__(self, error: MirrorError) -> None:
-        super().__init__(str(error))
+        super().__init__("\n".join([str(error), *getattr(error, "__notes__", ())]))
         self.error = error
 
     @property

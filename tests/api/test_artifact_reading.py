@@ -17,6 +17,7 @@ from mirror.artifact_lookup import find_version, parse
 from mirror.config import Config
 from mirror.errors import Gone
 from mirror.sandbox import World
+from mirror.status import status
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import sync
@@ -116,6 +117,9 @@ def test_lineage_and_which_know_what_was_read(store: Store, config: Config) -> N
     entry = artifact.manifest.entries["a.txt"]
     found = lineage.holdings(store, [entry.digest])
     assert [(one.artifact, one.path) for one in found] == [(f"{DATA}:v3", "a.txt")]
+    assert [one.note for one in status(store).projects] == [
+        "not synced: only what was asked for is here"
+    ]
     graph = lineage.lineage(store, find_version(store, parse(f"{DATA}:latest")))
     paths = {key: node.path for key, node in graph.nodes.items()}
     edges = [(paths[start], paths[end]) for start, end, _ in graph.edges]
