@@ -476,8 +476,11 @@ def _timeout(seconds: float) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=min(10.0, seconds), pool=None)
 
 
-_REFUSABLE = frozenset({"access", "admin", "email", "teams"})
-"""Fields that some keys may not read; an error at any other field is not taken as "leave it out"."""
+_REFUSABLE = frozenset(
+    {"access", "admin", "email", "teams", "totalCount", "totalSweeps", "usedCount"}
+)
+"""Fields that some keys may not read, or servers not count; an error at any other field is not taken as
+"leave it out"."""
 
 
 def _to_leave_out(error: GraphQLError | Forbidden) -> frozenset[str]:

@@ -482,16 +482,25 @@ def test_optional_fields_that_a_server_lacks_are_left_out_for_good(status: int) 
         assert "historyLineCount" in server.heard[-1].body["query"]
 
 
-def test_a_field_that_a_key_may_not_read_is_left_out() -> None:
+@pytest.mark.parametrize(
+    ("operation", "field", "message"),
+    [
+        ("MirrorViewer", "email", "permission denied"),
+        ("ApiTypeCollections", "totalCount", "not implemented"),
+    ],
+)
+def test_a_field_that_a_key_may_not_read_or_a_server_does_not_count_is_left_out(
+    operation: str, field: str, message: str
+) -> None:
     def answer(heard: Heard) -> Say:
-        if "email" not in heard.body["query"].split():
+        if field not in heard.body["query"].split():
             return OK
-        error = {"message": "permission denied", "path": ["viewer", "email"]}
+        error = {"message": message, "path": ["somewhere", 0, field]}
         return Say({"errors": [error], "data": {"viewer": None}})
 
     with asking(answer) as (client, _):
-        client.execute("MirrorViewer")
-        assert client.fields_left_out == {"email"}
+        client.execute(operation)
+        assert client.fields_left_out == {field}
 
 
 def test_trouble_at_a_field_of_runs_does_not_cost_the_field() -> None:
