@@ -128,6 +128,15 @@ def test_lineage_and_which_know_what_was_read(store: Store, config: Config) -> N
     )
 
 
+def test_where_nobody_answers_what_was_read_is_found_by_its_other_names(config: Config) -> None:
+    assert reading(config).artifact(f"{DATA}:latest").version == "v3"
+    down = reading(config, base_url="http://127.0.0.1:9")
+    with pytest.warns(mirror.api.notices.MirrorWarning, match="may be stale"):
+        assert down.artifact(f"{DATA}:v3").aliases == ["latest"]
+    with pytest.raises(mirror.RemoteError):
+        down.artifact(f"{DATA}:v0")
+
+
 @pytest.mark.parametrize(
     "names",
     [
