@@ -20,7 +20,14 @@ import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
 from mirror import instants
-from mirror.errors import GraphQLError, NotFound, RemoteError, ServerFailed
+from mirror.errors import (
+    Forbidden,
+    GraphQLError,
+    NotFound,
+    RemoteError,
+    ServerFailed,
+    StuckCursor,
+)
 from mirror.global_ids import number_of
 from mirror.jsontext import escape, unescape
 from mirror.remote.client import Client
@@ -44,6 +51,9 @@ from mirror.sync.pulse import COLLECTIONS_A_PAGE, STAGE, Question, edited_since,
 from mirror.sync.report import Event, ProjectReport
 
 __all__ = ["ArtifactSync", "Choice", "Place"]
+
+MAX_BARREN = 3
+"""So many collections failing in a row, none answering, end the round over a place."""
 
 _ABOUT_ALIASES = re.compile(r"alias|artifactMembership\b|\blast\b", re.I)
 """What a server says that counts no aliases, or does not say who has one."""
@@ -72,6 +82,10 @@ class ArtifactSync:
     """the first page of the pulse, where it was asked ahead"""
     answered: bool = False
     """whether the server has answered a question about artifacts at all, now or ever"""
+    broken: dict[str, RemoteError] = field(default_factory=dict)
+    """collections that could not be read, by name"""
+    barren: int = 0
+    """so many of them in a row, none answering"""
     task: ArtifactTask = field(init=False)
     members: Members = field(init=False)
     aliases: Aliases = field(init=False)
@@ -102,10 +116,12 @@ class ArtifactSync:
             for node in page:
                 listed[escape(node["id"])] = None
                 if self.choice.takes(node):
-                    self._collection(node, held.get(escape(node["id"])), compare=compare)
+                    self._read(node, held.get(escape(node["id"])), compare=compare)
         self.aliases.finish()
         self._bury_collections(listed.keys())
         Lineage(self.task).run()
+        if self.broken:
+            raise _could_not_be_read(self.broken)
         whole = compare or self.state["walk_complete_at"] is None
         done = {"reconciled_at": instants.now()} if whole else {}
         self.task.save(
@@ -264,6 +280,20 @@ class ArtifactSync:
 
     # -------------------------------------------------------------- one collection
 
+    def _read(self, node: Mapping[str, Any], held: Row | None, *, compare: bool) -> None:
+        """Bring one collection up to date. One that fails keeps none of the others from being read."""
+        before = self.client.stats.requests
+        try:
+            self._collection(node, held, compare=compare)
+        except (Forbidden, GraphQLError, NotFound, ServerFailed, StuckCursor) as error:
+            self.broken[node["name"]] = error
+            self.barren += 1
+            if self.barren == MAX_BARREN:  # the server's trouble, not theirs
+                raise _could_not_be_read(self.broken) from error
+        else:
+            if self.client.stats.requests != before:
+                self.barren = 0
+
     def _collection(self, node: Mapping[str, Any], held: Row | None, *, compare: bool) -> None:
         """Hold one collection of the pulse against the store, and read what differs."""
         if node.get("state") == "DELETED":
@@ -376,6 +406,13 @@ class ArtifactSync:
         if gone:
             with self.task.begin() as tx:
                 door.tombstone_collections(tx, gone, at=self.task.at())
+
+
+def _could_not_be_read(broken: Mapping[str, RemoteError]) -> RemoteError:
+    """What to raise for collections that failed: the first of them with what the server said."""
+    name, error = next(iter(broken.items()))
+    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+    return RemoteError(f"collection {name!r}{more}: {error}", operation=error.operation)
 
 
 def _differs(node: Mapping[str, Any], held: Row) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -198,6 +199,43 @@ def test_a_server_that_knows_no_artifacts_is_told_and_fails_nothing(filled, mirr
     report = mirror()
     assert (report.exit_code, report.counts["new"]) == (0, 2)
     assert "has no artifacts to read" in str(report.projects[0].warnings)
+
+
+@pytest.mark.parametrize("kind", ["project", "registry"])
+def test_a_collection_that_fails_keeps_none_of_the_others_from_being_read(
+    filled, mirror, store, monkeypatch, kind
+):
+    monkeypatch.setattr(client_module, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(client_module, "BACKOFF_MAX_S", 0.01)
+    path = PATH
+    if kind == "registry":
+        filled.add_organization("acme", teams=["team"], members=["alice"])
+        path = filled.artifacts.add_registry("acme", "models").path
+        for name in ("a", "b", "c"):
+            filled.artifacts.link(filled.artifacts.version(f"{PATH}/model:v0"), f"{path}/{name}")
+        read_before = 3  # pages of the project's own collections
+    else:
+        read_before = 0
+    filled.fail("MirrorMemberships", errors="no", skip=read_before, times=1)
+    report = mirror()
+    assert (report.exit_code, report.failures, report.counts["new"]) == (3, {}, 2)
+    (told,) = [text for one in report.projects for text in one.warnings]
+    assert re.search(r"collection '\w+': MirrorMemberships.* no", told)
+    there, complete = wanted(filled, path), held(store, path)
+    assert [complete[name] == there[name] for name in there].count(True) == 2
+    assert mirror().exit_code == 0
+    assert held(store, path) == there
+
+
+def test_a_server_that_fails_at_every_collection_is_given_up_at_the_third(filled, mirror, store):
+    for number in range(5):
+        filled.artifacts.log(f"{PATH}/more{number}", "dataset", {"a": "b"})
+    filled.fail("MirrorMemberships", errors="no")
+    assert mirror().exit_code == 3
+    assert filled.requests.count("MirrorMemberships") == 3
+    filled.heal()
+    assert mirror().exit_code == 0
+    assert held(store) == wanted(filled)
 
 
 def test_artifacts_that_fail_for_ever_keep_no_runs_from_coming(filled, mirror, monkeypatch):
