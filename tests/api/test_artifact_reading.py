@@ -128,6 +128,7 @@ def test_lineage_and_which_know_what_was_read(store: Store, config: Config) -> N
     )
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
 def test_where_nobody_answers_what_was_read_is_found_by_its_other_names(config: Config) -> None:
     assert reading(config).artifact(f"{DATA}:latest").version == "v3"
     down = reading(config, base_url="http://127.0.0.1:9")
@@ -307,6 +308,7 @@ def without(world: World, config: Config) -> Config:
     return config
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
 @pytest.mark.parametrize(
     ("name", "told"),
     [("data:v1", True), ("data:prod", True), ("data:v9", False), ("data:nope", False)],
@@ -323,6 +325,7 @@ def test_offline_a_deleted_version_is_told_as_such_by_the_error_of_wandb(
     assert not offline(without).artifact_exists(f"{PATH}/{name}")
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
 @pytest.mark.parametrize(
     ("name", "told"),
     [
