@@ -79,6 +79,9 @@ FILES_PAGE: Final = 1000
 class ArtifactDoor(ContentDoor):
     """Answers about artifacts and registries."""
 
+    _asks_less = False
+    """Whether the server does not know all that the tables hold of a version."""
+
     @edge
     def artifact_node(self, operation: str, *, fixed: bool = False, **asked: Any) -> Any:
         """Return the one thing a question names; None where the server says there is none.
@@ -183,7 +186,7 @@ class ArtifactDoor(ContentDoor):
         return answer["answer"]
 
     def _fetched(self, operation: str, asked: Mapping[str, Any]) -> Any:
-        if operation == "ApiMembershipByName" and self.config.read_through:
+        if operation == "ApiMembershipByName" and self.config.read_through and not self._asks_less:
             return self._fetched_membership(asked)
         return self._fetched_as_is(operation, asked)
 
@@ -191,9 +194,8 @@ class ArtifactDoor(ContentDoor):
         """A membership by its name, written to the tables with all that belongs to it."""
         try:
             node = self._fetched_as_is("ApiWholeMembership", asked)
-        except GraphQLError as error:
-            if not error.is_validation:
-                raise
+        except GraphQLError as error:  # more was asked than wandb asks: that alone must not fail
+            self._asks_less = error.is_validation
             return self._fetched_as_is("ApiMembershipByName", asked)
         if not node:
             return None

@@ -204,6 +204,21 @@ def test_read_through_that_is_switched_off_writes_nothing(store: Store, config: 
         assert store.rows(sa.select(table).limit(1)) == []
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
+@pytest.mark.parametrize(
+    ("says", "asked"), [("Cannot query field 'usedBy'", 1), ("the lineage is down", 2)]
+)
+def test_a_server_that_tells_less_is_asked_as_wandb_asks(
+    says: str, asked: int, world: World, config: Config
+) -> None:
+    world.fail("ApiWholeMembership", errors=says)
+    api = reading(config)
+    assert api.artifact(f"{DATA}:latest").version == "v3"
+    assert api.artifact(f"{DATA}:v2").version == "v2"
+    assert world.requests.count("ApiWholeMembership") == asked
+    assert offline(config).artifact(f"{DATA}:latest").version == "v3"
+
+
 # ------------------------------------------------------------------ of a project that is mirrored
 
 
