@@ -273,6 +273,9 @@ class Task:
                 barren += 1
                 if barren >= MAX_BARREN and not nodes:
                     raise
+                if not nodes:  # nothing was delivered: is it the run, or the server?
+                    light = Runs({"name": {"$in": some}}, first=1, light=True)
+                    self.project.ask({"page": light}, tries=SPLIT_TRIES)
                 self._quarantine(some[0], str(error))
                 continue
             page = answer.pages["page"]

@@ -6,6 +6,7 @@ made short here; how long it really is, is tested with the client.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -363,6 +364,22 @@ def test_a_clock_that_is_off_loses_nothing(
         world.resume(PATH, f"run{turn:05d}")
         mirror()
         assert differences(world, store) == []
+
+
+@pytest.mark.parametrize("answered", range(4, 9))
+def test_a_server_that_goes_down_puts_no_run_into_quarantine(
+    world: World, mirror: Mirror, store: Store, answered: int
+) -> None:
+    small = "team/small"
+    world.add_project("team", "small")
+    for name in ("a", "b"):
+        world.add_run(small, name=name, state="finished")  # so young that they are read again
+    world.fail("*", drop="connection", skip=answered)
+    with contextlib.suppress(MirrorError):
+        mirror([small])
+    world.heal()
+    assert mirror([small]).exit_code == 0
+    assert differences(world, store, small) == []
 
 
 # ------------------------------------------------------------------ nothing could be synced
