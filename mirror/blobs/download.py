@@ -14,7 +14,6 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from io import FileIO
@@ -25,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from mirror.blobs.digests import digest_of, raw_digest, sealed
-from mirror.blobs.nursery import nursery
 from mirror.blobs.place import SMALL_BYTES, Copies, disk_refusal, full_disk_told, new_file
 from mirror.blobs.store import BlobStore, Ended, Found, Part
 from mirror.blobs.targets import Target, Targets
@@ -64,9 +62,6 @@ WAIT_MAX_S: Final = 60.0
 BACKOFF_S: Final = 0.25
 EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 """What object stores answer for an address whose time is over; the API answers 404 for a wrong one."""
-
-MANY: Final = 50
-"""Small files from which on it pays to look where they are made best."""
 
 LARGE_BYTES: Final = 1 << 20
 """Files up to this size are copied faster in a row than by threads."""
@@ -271,7 +266,7 @@ class _Work:
         """Copy what is small and here, and return the rest; what is small costs its calls, not its bytes."""
         rest: list[Wanted] = []
         read = self.blobs.read_small
-        with self._nursery(wanted) as born_in, Copies(born_in) as copies:
+        with Copies() as copies:
             for entry, target in wanted:
                 found = None
                 if (entry.size or 0) < SMALL_BYTES:
@@ -288,11 +283,6 @@ class _Work:
                 else:
                     self._done()
         return rest
-
-    def _nursery(self, wanted: Sequence[Wanted]) -> AbstractContextManager[int | None]:
-        if len(wanted) < MANY:
-            return nullcontext()
-        return nursery(self.blobs.folder, wanted[0][1].rpartition("/")[0] or "/")
 
     def _hand_out(self, wanted: tuple[Entry, str, Found]) -> None:
         entry, target, found = wanted

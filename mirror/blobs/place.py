@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 
-from mirror.blobs.nursery import fits
 from mirror.errors import ContentError, NoRoom
 
 __all__ = [
@@ -174,12 +173,11 @@ class Copies:
     The folder of the last one stays open: to look up its path would cost as much as a small write.
     """
 
-    def __init__(self, born_in: int | None = None) -> None:
-        """Open nothing yet. `born_in`: an open folder to make files in (`mirror.blobs.nursery`)."""
+    def __init__(self) -> None:
+        """Open nothing yet."""
         self._flag = getattr(os, "O_TMPFILE", 0) if _has_proc() else 0
-        self._nursery = born_in
         self._at: str | None = None
-        self._folder = self._birthplace = self._descriptors = -1
+        self._folder = self._descriptors = -1
 
     def __enter__(self) -> Copies:
         """Return itself; the block closes what it opened."""
@@ -202,11 +200,9 @@ class Copies:
             return
         try:
             _write(file, block, mtime_ns)
-            named = self._name(file, name, target)
+            self._name(file, name, target)
         finally:
             os.close(file)
-        if not named:
-            self.put(block, target, mtime_ns)
 
     def _unnamed(self, folder: str) -> int | None:
         if not self._flag:
@@ -215,7 +211,7 @@ class Copies:
             self._enter(folder)
         try:
             flags = self._flag | os.O_RDWR | os.O_CLOEXEC
-            return os.open(".", flags, 0o666, dir_fd=self._birthplace)
+            return os.open(".", flags, 0o666, dir_fd=self._folder)
         except OSError as error:
             if error.errno not in _NO_UNNAMED:
                 raise
@@ -229,30 +225,18 @@ class Copies:
         if self._folder >= 0:
             os.close(self._folder)
         self._folder, self._at = entered, folder
-        apart = self._nursery
-        if apart is not None and not fits(apart, entered):
-            apart = None
-        self._birthplace = entered if apart is None else apart
 
-    def _name(self, file: int, name: str, target: str) -> bool:
-        """Give a file its name; False where that cannot be reached from the nursery."""
+    def _name(self, file: int, name: str, target: str) -> None:
         try:
-            try:
-                os.link(
-                    str(file),
-                    name,
-                    src_dir_fd=self._descriptors,
-                    dst_dir_fd=self._folder,
-                    follow_symlinks=True,
-                )
-            except FileExistsError:
-                _name(file, target)
-        except OSError as error:
-            if error.errno != errno.EXDEV or self._birthplace == self._folder:
-                raise
-            self._nursery, self._birthplace = None, self._folder  # another mount of the same disk
-            return False
-        return True
+            os.link(
+                str(file),
+                name,
+                src_dir_fd=self._descriptors,
+                dst_dir_fd=self._folder,
+                follow_symlinks=True,
+            )
+        except FileExistsError:
+            _name(file, target)
 
 
 def _write(file: int, block: bytes, mtime_ns: int) -> None:

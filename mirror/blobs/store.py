@@ -33,7 +33,6 @@ from mirror.blobs.digests import (
     seal_ns,
     sealed,
 )
-from mirror.blobs.nursery import PREFIX
 from mirror.blobs.place import SMALL_BYTES, copy_file, full_disk_told, link_over
 from mirror.errors import ConfigError, ContentError, DigestMismatch, NoRoom
 
@@ -389,9 +388,6 @@ class BlobStore:
         """
         limit = self.quota_bytes if to_bytes is None else to_bytes
         parts = [self._sweep_part(path, stat) for path, stat in _walk(self.folder / INCOMING)]
-        for nursery in self.folder.glob(f"{PREFIX}*"):
-            with contextlib.suppress(OSError):  # one that is in use may go, too: it is only a place
-                nursery.rmdir()
         swept = self._evict(limit)
         with self._lock:
             self._held_bytes, self._added_bytes = swept.left_bytes, 0
