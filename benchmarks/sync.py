@@ -4,6 +4,7 @@
     python benchmarks/sync.py ingest        runs a second from pages in memory into SQLite
     python benchmarks/sync.py idle [N]      requests and bytes of an idle sync and a reconcile
     python benchmarks/sync.py memory        peak memory of a first sync at 20,000 and 200,000 runs
+    python benchmarks/sync.py artifacts [N …]    memory, requests and bytes at N versions (5,000 and 50,000)
 
 Every figure is a ratio against a peer or a baseline of the same run, or a count.
 """
@@ -26,7 +27,7 @@ import httpx
 import orjson
 
 from mirror.ingest import ingest_runs
-from mirror.sandbox import Server, World, generate
+from mirror.sandbox import Server, World, generate, generate_artifacts
 from mirror.store.store import Store
 
 KEY = "benchmark0" * 4
@@ -103,6 +104,7 @@ def side_mirror(url: str, store: str, page: str) -> dict[str, float]:
         "cpu": time.process_time() - cpu,
         "runs": report.counts["runs"],
         "requests": report.requests,
+        "bytes": report.bytes,
         "rss_mb": peak_mb(),
     }
 
@@ -269,15 +271,42 @@ def memory() -> None:
     )
 
 
+def artifacts(*versions: int) -> None:
+    """Memory is flat over versions of artifacts, 500 a collection; an idle sync grows with collections."""
+    first: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for count in versions or (5000, 50_000):
+            world = world_of(1)
+            generate_artifacts(
+                world, PATH, versions=count, collections=max(1, count // 500), files=1
+            )
+            with Server(world, port=0) as sandbox:
+                for name in ("first", "idle"):
+                    found = measured("mirror", sandbox.url, f"{folder}/{count}.db", "1000")
+                    first.setdefault(count, found["rss_mb"])
+                    print(
+                        f"{count:>7} versions, {name:<5} {found['requests']:>4} requests"
+                        f" {found['bytes'] / 1024:>10,.1f} KB {found['wall']:>6.2f} s,"
+                        f" peak {found['rss_mb']:.0f} MB"
+                    )
+    print(f"first sync, most over least: {max(first.values()) / min(first.values()):.2f}")
+
+
 def main() -> None:
     if sys.argv[1:2] and sys.argv[1].startswith("--"):
         side = {"--mirror": side_mirror, "--bare": side_bare}[sys.argv[1]]
         print(json.dumps(side(*sys.argv[2:])))
         return
-    chosen = sys.argv[1:2] or ["download", "ingest", "idle", "memory"]
+    chosen = sys.argv[1:2] or ["download", "ingest", "idle", "memory", "artifacts"]
     for name in chosen:
         numbers = [int(text) for text in sys.argv[2:]]
-        {"download": download, "ingest": ingest, "idle": idle, "memory": memory}[name](*numbers)
+        {
+            "download": download,
+            "ingest": ingest,
+            "idle": idle,
+            "memory": memory,
+            "artifacts": artifacts,
+        }[name](*numbers)
 
 
 if __name__ == "__main__":
