@@ -13,8 +13,9 @@ from typing import Any
 from mirror import ingest_artifacts as door
 from mirror.remote.pages import Page, page_of
 from mirror.store.store import Row
-from mirror.sync.artifact_task import LIGHT_PAGE, ArtifactTask, chunks
+from mirror.sync.artifact_task import LIGHT_PAGE, ArtifactTask
 from mirror.sync.pulse import Question, counted
+from mirror.sync.state import chunks
 
 __all__ = ["Aliases"]
 

@@ -1,7 +1,7 @@
 """What every part of a round over artifacts works with: its place, its state, how it asks and writes.
 
-`ArtifactTask` is the hands of `artifacts`, `members`, `aliases` and `lineage`, as `task.Task` is those
-of the runs. It decides nothing about when to do what.
+`ArtifactTask` is the hands of `artifacts`, `members`, `aliases`, `older` and `lineage`, as `task.Task` is
+those of the runs. It decides nothing about when to do what.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from mirror.sync.pulse import STAGE
 from mirror.sync.report import Event, ProjectReport
 
 __all__ = [
+    "IDS_A_REQUEST",
     "LIGHT_PAGE",
     "ArtifactTask",
     "Choice",
     "Place",
-    "chunks",
     "escaped",
     "following",
     "names",
@@ -121,6 +121,12 @@ class ArtifactTask:
             lambda some: self.client.each_by_id("artifact", "ArtifactFields", some), ids
         )
 
+    def collections(self, ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Collections by id, in one request; None for those the server does not have."""
+        return self._each(
+            lambda some: self.client.each_by_id("artifactCollection", "CollectionFields", some), ids
+        )
+
     def members_by_alias(self, asked: Sequence[tuple[str, str]]) -> list[Mapping[str, Any] | None]:
         """Members (`id`, `artifact {id}`) that (collection id, alias) name, in one request."""
         return self._each(self.client.members_by_alias, asked)
@@ -174,29 +180,27 @@ class ArtifactTask:
 
     def fetch(self, ids: Sequence[str]) -> None:
         """Read versions by id and write them."""
-        for some in chunks(ids, IDS_A_REQUEST):
+        for some in state.chunks(ids, IDS_A_REQUEST):
             self.keep_versions([node for node in self.versions(some) if node])
             self.keep_going()
 
     def more_users(self, nodes: Sequence[Mapping[str, Any]]) -> None:
         """Where more runs use a version than a page shows: the others."""
         for node in nodes:
-            page = page_of(node.get("usedBy"))
-            used: set[str | None] = set()
-            users = list((node.get("usedBy") or {}).get("edges") or ())
-            if not page.has_next:
+            if not page_of(node.get("usedBy")).has_next:
                 continue
-            while page.has_next:
-                after = following(page, used, f"the runs that use {node['id']}")
-                used.add(after)
+
+            def fetch(after: str | None, node: Mapping[str, Any] = node) -> Page:
+                if after is None:
+                    return page_of(node["usedBy"])
                 data = self.ask("MirrorArtifactUsers", id=node["id"], first=LIGHT_PAGE, after=after)
-                found = (data.get("artifact") or {}).get("usedBy")
-                page = page_of(found)
-                users += (found or {}).get("edges") or ()
+                return page_of((data.get("artifact") or {}).get("usedBy"))
+
+            pages = self.pages(fetch, f"the runs that use {node['id']}")
             whole = {
                 "id": node["id"],
                 "createdBy": node.get("createdBy"),
-                "usedBy": {"edges": users},
+                "usedBy": {"edges": [{"node": run} for page in pages for run in page.nodes]},
             }
             with self.begin() as tx:
                 door.ingest_uses(tx, [whole], synced_at=self.at())
@@ -252,9 +256,3 @@ def names(value: Any) -> list[str]:
     """The names in a JSON column."""
     held = orjson.loads(value) if isinstance(value, str) else value or ()
     return [unescape(name) for name in held]
-
-
-def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Cut into pieces of at most `size`."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

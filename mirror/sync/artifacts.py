@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -30,27 +30,24 @@ from mirror.errors import (
 )
 from mirror.global_ids import number_of
 from mirror.jsontext import escape, unescape
-from mirror.remote.client import Client
-from mirror.remote.pages import Page, PageSize, page_of
+from mirror.remote.pages import Page, page_of
 from mirror.store import tables
-from mirror.store.store import Row, Store
+from mirror.store.store import Row
 from mirror.sync import older, state
 from mirror.sync.aliases import Aliases
 from mirror.sync.artifact_task import (
+    IDS_A_REQUEST,
     LIGHT_PAGE,
     ArtifactTask,
     Choice,
-    Place,
     escaped,
-    following,
     names,
 )
 from mirror.sync.lineage import Lineage
 from mirror.sync.members import Members
 from mirror.sync.pulse import COLLECTIONS_A_PAGE, STAGE, Question, edited_since, since_us
-from mirror.sync.report import Event, ProjectReport
 
-__all__ = ["ArtifactSync", "Choice", "Place"]
+__all__ = ["ArtifactSync"]
 
 MAX_BARREN = 3
 """So many collections failing in a row, none answering, end the round over a place."""
@@ -63,21 +60,12 @@ _ABOUT_ALIASES = re.compile(r"alias|artifactMembership\b|\blast\b", re.I)
 class ArtifactSync:
     """One round over the artifacts of one place. `run` does everything."""
 
-    client: Client
-    store: Store
-    place: Place
-    report: ProjectReport
+    task: ArtifactTask
     question: Question
-    lease: int | None = None
-    mark: str | None = None
     lag_s: float = 300.0
     reconcile: bool = False
     reconcile_every_s: float = 86_400.0
     choice: Choice = field(default_factory=Choice)
-    emit: Callable[[Event], None] = lambda _event: None
-    keep_going: Callable[[], None] = lambda: None
-    """called after every page; raises to end the round there"""
-    page_size: PageSize = field(default_factory=PageSize)
     first: Mapping[str, Any] | None = None
     """the first page of the pulse, where it was asked ahead"""
     answered: bool = False
@@ -86,15 +74,10 @@ class ArtifactSync:
     """collections that could not be read, by name"""
     barren: int = 0
     """so many of them in a row, none answering"""
-    task: ArtifactTask = field(init=False)
     members: Members = field(init=False)
     aliases: Aliases = field(init=False)
 
     def __post_init__(self) -> None:
-        self.task = ArtifactTask(
-            self.client, self.store, self.place, self.report, self.lease, self.mark, self.emit,
-            self.keep_going, self.page_size,
-        )  # fmt: skip
         self.members = Members(self.task)
         self.aliases = Aliases(self.task, self.question)
 
@@ -107,7 +90,7 @@ class ArtifactSync:
 
     def run(self, nodes: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Bring the place up to date; `nodes` are the collections where a pulse has shown them all."""
-        self.task.state = state.load(self.store, self.place.project_id, STAGE)
+        self.task.state = state.load(self.task.store, self.task.place.project_id, STAGE)
         self.answered = self.state["walk_complete_at"] is not None
         compare = self.reconcile or self._reconcile_is_due()
         listed: dict[str, None] = {}
@@ -126,7 +109,7 @@ class ArtifactSync:
         done = {"reconciled_at": instants.now()} if whole else {}
         self.task.save(
             walk_complete_at=self.state["walk_complete_at"] or instants.now(),
-            mark=self.mark, synced_at=self.task.at(), last_error=None, last_error_at=None, **done,
+            mark=self.task.mark, synced_at=self.task.at(), last_error=None, last_error_at=None, **done,
             details={**self.state["details"], "newest_first": _is_newest_first([*listed])},
         )  # fmt: skip
 
@@ -162,18 +145,16 @@ class ArtifactSync:
             return
         yield from self._older()
 
-    def _pulse(self, project: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    def _pulse(self, first: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
         self.answered = True
-        self._types(project)
-        used: set[str | None] = {None}
-        while True:
-            page = page_of(project.get("artifactCollections"))
+        self._types(first)
+
+        def fetch(after: str | None) -> Page:
+            project = first if after is None else self._ask_pulse(after)
+            return page_of(project.get("artifactCollections"))
+
+        for page in self.task.pages(fetch, f"{self.task.place.path}: the listing of collections"):
             yield page.nodes
-            if not page.has_next:
-                return
-            after = following(page, used, f"{self.place.path}: the listing of collections")
-            used.add(after)
-            project = self._ask_pulse(after)
 
     def _older(self) -> Iterator[Sequence[Mapping[str, Any]]]:
         """The collections of a server that lists them by type only, or lists no memberships."""
@@ -187,13 +168,13 @@ class ArtifactSync:
 
     def _note_older(self, *, older: bool) -> None:
         details = self.state["details"]
-        if bool(details.get("older")) == older or self.lease is None:
+        if bool(details.get("older")) == older or self.task.lease is None:
             return
         left = {key: value for key, value in details.items() if key != "older"}
         self.task.save(details=left | ({"older": True} if older else {}))
         if older:
-            self.report.warnings.append(
-                f"{self.report.path}: this server does not list collections and links as W&B does "
+            self.task.report.warnings.append(
+                f"{self.task.report.path}: this server does not list collections and links as W&B does "
                 "now: artifacts are read type by type, a request a collection in every round"
             )
 
@@ -205,7 +186,7 @@ class ArtifactSync:
         ways = list(self._ways())
         for question, edited in ways:
             variables = {
-                **self.place.variables, **question.variables, "after": after, "edited": edited,
+                **self.task.place.variables, **question.variables, "after": after, "edited": edited,
                 "first": COLLECTIONS_A_PAGE, "since": edited_since(since_us(self.state, self.lag_s)),
             }  # fmt: skip
             try:
@@ -223,7 +204,7 @@ class ArtifactSync:
         project = data.get("project")
         if project is None:
             raise NotFound(
-                f"artifacts of {self.place.path!r}: the server shows no such project to this key",
+                f"artifacts of {self.task.place.path!r}: the server shows no such project to this key",
                 operation="MirrorArtifactPulse",
             )
         return dict(project)
@@ -240,10 +221,10 @@ class ArtifactSync:
         """Ask as this server answers for the rest of the round; for good, if it says why."""
         if question != self.question:
             self.question = self.aliases.question = question
-            if self.lease is not None and _ABOUT_ALIASES.search(said):
+            if self.task.lease is not None and _ABOUT_ALIASES.search(said):
                 with self.task.begin() as tx:
-                    question.learned(tx, self.client.base_url, "listed", versions=False)
-        elif not edited and self.lease is not None:
+                    question.learned(tx, self.task.client.base_url, "listed", versions=False)
+        elif not edited and self.task.lease is not None:
             self.task.save(details={**self.state["details"], "edits_refused": True})
 
     def _types(self, project: Mapping[str, Any]) -> None:
@@ -255,34 +236,34 @@ class ArtifactSync:
             if after is None:
                 return page_of(project["artifactTypes"])
             data = self.task.ask(
-                "MirrorTypesOfArtifacts", first=LIGHT_PAGE, after=after, **self.place.variables
+                "MirrorTypesOfArtifacts", first=LIGHT_PAGE, after=after, **self.task.place.variables
             )
             return page_of((data.get("project") or {}).get("artifactTypes"))
 
-        what = f"{self.place.path}: the listing of artifact types"
+        what = f"{self.task.place.path}: the listing of artifact types"
         self._keep_types([node for page in self.task.pages(fetch, what) for node in page.nodes])
 
     def _keep_types(self, nodes: Sequence[Mapping[str, Any]]) -> None:
-        if self.lease is None:
+        if self.task.lease is None:
             return
         c = tables.artifact_types.c
-        held = self.store.rows(
+        held = self.task.store.rows(
             sa.select(c.name, c.description)
-            .where(c.project_id == self.place.project_id, c.deleted_at.is_(None))
+            .where(c.project_id == self.task.place.project_id, c.deleted_at.is_(None))
             .order_by(c.position)
         )
         known = [(unescape(row["name"]), row["description"]) for row in held]
         if known != [(node["name"], escaped(node.get("description"))) for node in nodes]:
             with self.task.begin() as tx:
                 door.ingest_types(
-                    tx, nodes, project_id=self.place.project_id, synced_at=self.task.at(), listing=True
+                    tx, nodes, project_id=self.task.place.project_id, synced_at=self.task.at(), listing=True
                 )  # fmt: skip
 
     # -------------------------------------------------------------- one collection
 
     def _read(self, node: Mapping[str, Any], held: Row | None, *, compare: bool) -> None:
         """Bring one collection up to date. One that fails keeps none of the others from being read."""
-        before = self.client.stats.requests
+        before = self.task.client.stats.requests
         try:
             self._collection(node, held, compare=compare)
         except (Forbidden, GraphQLError, NotFound, ServerFailed, StuckCursor) as error:
@@ -291,7 +272,7 @@ class ArtifactSync:
             if self.barren == MAX_BARREN:  # the server's trouble, not theirs
                 raise _could_not_be_read(self.broken) from error
         else:
-            if self.client.stats.requests != before:
+            if self.task.client.stats.requests != before:
                 self.barren = 0
 
     def _collection(self, node: Mapping[str, Any], held: Row | None, *, compare: bool) -> None:
@@ -304,9 +285,9 @@ class ArtifactSync:
         if held is None or held["deleted_at"] is not None or _differs(node, held):
             with self.task.begin() as tx:
                 door.ingest_collections(
-                    tx, [node], project_id=self.place.project_id, synced_at=self.task.at()
+                    tx, [node], project_id=self.task.place.project_id, synced_at=self.task.at()
                 )
-            self.report.collections += 1
+            self.task.report.collections += 1
         total = (node.get("newest") or {}).get("totalCount")
         walked = held is None or held["walked_at"] is None
         if held is None or held["walked_at"] is None:
@@ -325,7 +306,7 @@ class ArtifactSync:
         newest = [escape(each["id"]) for each in door.nodes_of(node.get("newest"))]
         holders = {escape(who) for who in self.aliases.shown(node).values()}
         m = tables.artifact_memberships.c
-        known = self.store.rows(
+        known = self.task.store.rows(
             sa.select(m.id, m.artifact_id).where(
                 m.collection_id == held["id"], m.deleted_at.is_(None),
                 m.id.in_(newest) | m.artifact_id.in_(sorted(holders)),
@@ -349,7 +330,7 @@ class ArtifactSync:
         if not listed:
             return
         c = tables.artifacts.c
-        held = self.store.rows(sa.select(c.id, c.updated_at).where(c.id.in_(sorted(listed))))
+        held = self.task.store.rows(sa.select(c.id, c.updated_at).where(c.id.in_(sorted(listed))))
         self.task.fetch([row["id"] for row in held if row["updated_at"] != listed[row["id"]]])
 
     # -------------------------------------------------------------- verify
@@ -359,7 +340,10 @@ class ArtifactSync:
 
         Kinds are those of `mirror.sync.compare.Difference`: missing, extra, stale.
         """
-        self.task.state = {**state.load(self.store, self.place.project_id, STAGE), "mark": None}
+        self.task.state = {
+            **state.load(self.task.store, self.task.place.project_id, STAGE),
+            "mark": None,
+        }
         self.answered = self.state["walk_complete_at"] is not None
         listed: set[str] = set()
         for nodes in self._pages(anew=False):
@@ -369,9 +353,9 @@ class ArtifactSync:
                 if self.choice.takes(node) and node.get("state") != "DELETED":
                     yield from self._collection_differs(node, held.get(escape(node["id"])))
         c = tables.artifact_collections.c
-        for row in self.store.rows(
+        for row in self.task.store.rows(
             sa.select(c.id, c.name).where(
-                c.project_id == self.place.project_id, c.deleted_at.is_(None)
+                c.project_id == self.task.place.project_id, c.deleted_at.is_(None)
             )
         ):
             if row["id"] not in listed:
@@ -393,16 +377,18 @@ class ArtifactSync:
     def _bury_collections(self, listed: Set[str]) -> None:
         """Mark collections gone that a complete listing lacked and that do not answer by their id."""
         c = tables.artifact_collections.c
-        rows = self.store.rows(
-            sa.select(c.id).where(c.project_id == self.place.project_id, c.deleted_at.is_(None))
+        rows = self.task.store.rows(
+            sa.select(c.id).where(
+                c.project_id == self.task.place.project_id, c.deleted_at.is_(None)
+            )
         )
-        missing = [row["id"] for row in rows if row["id"] not in listed]
-        gone = []
-        for identifier in missing:
-            found = self.client.execute("MirrorCollectionById", id=unescape(identifier))
-            node = found.get("artifactCollection")
-            if not node or node.get("state") == "DELETED":
-                gone.append(identifier)
+        missing = [unescape(row["id"]) for row in rows if row["id"] not in listed]
+        gone = [
+            escape(identifier)
+            for some in state.chunks(missing, IDS_A_REQUEST)
+            for identifier, node in zip(some, self.task.collections(some), strict=True)
+            if node is None or node.get("state") == "DELETED"
+        ]
         if gone:
             with self.task.begin() as tx:
                 door.tombstone_collections(tx, gone, at=self.task.at())

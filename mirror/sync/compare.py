@@ -23,12 +23,13 @@ from mirror.remote.pages import Page
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.artifacts import ArtifactSync, Choice, Place
+from mirror.sync.artifact_task import ArtifactTask, Choice, Place
+from mirror.sync.artifacts import ArtifactSync
 from mirror.sync.listing import Project, windows
 from mirror.sync.pulse import STAGE, Question
 from mirror.sync.report import ProjectReport
 from mirror.sync.round import connect, open_store, targets_of, viewer
-from mirror.sync.task import LIGHT_PAGE, NAMES_A_REQUEST, chunks, differs
+from mirror.sync.task import LIGHT_PAGE, NAMES_A_REQUEST, differs
 from mirror.sync.walk import Window, all_of
 
 __all__ = ["Difference", "verify"]
@@ -110,10 +111,12 @@ def _artifacts(store: Store, project: Project, chosen: ProjectSettings) -> Itera
     if row is None:
         return
     look = ArtifactSync(
-        client=project.client,
-        store=store,
-        place=Place(row["project_id"], project.entity, project.name),
-        report=ProjectReport(path=project.path),
+        ArtifactTask(
+            client=project.client,
+            store=store,
+            place=Place(row["project_id"], project.entity, project.name),
+            report=ProjectReport(path=project.path),
+        ),
         question=Question(),
         choice=Choice(chosen.artifact_types, chosen.artifact_collections),
     )
@@ -191,7 +194,7 @@ def _second_look(
     names: Sequence[str],
 ) -> Iterator[Page]:
     """The runs of these names that the server has: where times are equal, a page's border may slip."""
-    for some in chunks(names, NAMES_A_REQUEST):
+    for some in state.chunks(names, NAMES_A_REQUEST):
         base = all_of(filters, {"name": {"$in": list(some)}})
         for page, _here, _following in windows(lambda here: fetch(here, base)):  # noqa: B023
             yield page

@@ -27,7 +27,7 @@ from mirror.sync import state
 from mirror.sync.listing import Answer, Project
 from mirror.sync.reconcile import Reconcile
 from mirror.sync.report import Event, ProjectReport
-from mirror.sync.task import NAMES_A_REQUEST, SECOND_US, Task, chunks
+from mirror.sync.task import NAMES_A_REQUEST, SECOND_US, Task
 from mirror.sync.walk import START, Window, all_of, created_us
 
 __all__ = ["SMALL_PROJECT", "ProjectSync"]
@@ -294,7 +294,7 @@ class ProjectSync(Task):
         if updated:
             ways.append({"updatedAt": moved})
         changed: list[str] = []
-        parts = [list(some) for some in chunks(held, NAMES_A_REQUEST)] or [[]]
+        parts = [list(some) for some in state.chunks(held, NAMES_A_REQUEST)] or [[]]
         for some in parts:  # nearly always one
             if some:
                 ways.append({"name": {"$in": some}})

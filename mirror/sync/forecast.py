@@ -21,7 +21,7 @@ from mirror.remote.operations import Count, Runs
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.artifacts import Choice
+from mirror.sync.artifact_task import Choice
 from mirror.sync.engine import NEWEST_FIRST, SMALL_PROJECT
 from mirror.sync.listing import Project
 from mirror.sync.pulse import pulse, registry_pulse
@@ -42,7 +42,10 @@ SAMPLE = 20
 
 @dataclass(frozen=True, slots=True)
 class ProjectPlan:
-    """What a sync of one project, or of an organization's registries, would read; bytes are response bodies after decompression."""
+    """What a sync of one project, or of an organization's registries, would read.
+
+    Bytes are response bodies after decompression.
+    """
 
     path: str
     kind: str
@@ -150,9 +153,7 @@ def _project(
         left = total if full else max(0, total - mirrored)
         pages = math.ceil(left / settings.sync.page_size) if left else 0
         listed = total if full or total <= SMALL_PROJECT else 0
-        if (
-            total > 2 * NEWEST_FIRST
-        ):  # those that are read first are listed when the walk has come to them
+        if total > 2 * NEWEST_FIRST:  # what is read first is listed once the walk has come to it
             listed += NEWEST_FIRST
         reconcile = math.ceil(listed / LIGHT_PAGE) + 1 if listed else 0
         kind = "full" if full else "first"

@@ -16,7 +16,8 @@ from mirror import ingest_artifacts as door
 from mirror.jsontext import dumps, unescape
 from mirror.remote.pages import Page, page_of
 from mirror.store import tables
-from mirror.sync.artifact_task import LIGHT_PAGE, ArtifactTask, chunks, following
+from mirror.sync.artifact_task import LIGHT_PAGE, ArtifactTask, following
+from mirror.sync.state import chunks
 
 __all__ = ["Lineage"]
 

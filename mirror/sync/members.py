@@ -24,7 +24,6 @@ from mirror.sync.artifact_task import (
     IDS_A_REQUEST,
     LIGHT_PAGE,
     ArtifactTask,
-    chunks,
     escaped,
     names,
 )
@@ -183,7 +182,7 @@ class Members:
             for member in members
             if member.get("artifact") and is_other(member, held.get(escape(member["id"])))
         }
-        for ids in chunks(sorted(wanted), IDS_A_REQUEST):
+        for ids in state.chunks(sorted(wanted), IDS_A_REQUEST):
             found = self.task.versions(ids)
             self._keep(
                 node,
@@ -211,7 +210,7 @@ class Members:
         query = query.where(m.alone.is_(None))
         return {
             row["id"]: row
-            for some in chunks(ids, 500)
+            for some in state.chunks(ids, 500)
             for row in self.task.store.rows(query.where(m.id.in_([escape(each) for each in some])))
         }
 
@@ -240,7 +239,7 @@ class Members:
 
     def _bury(self, node: Mapping[str, Any], missing: Sequence[Row]) -> None:
         """Mark memberships gone that a complete walk lacked, once a second look confirms each."""
-        for rows in chunks(missing, IDS_A_REQUEST):
+        for rows in state.chunks(missing, IDS_A_REQUEST):
             found = self.task.versions([row["artifact_id"] for row in rows])
             deleted = [each for each in found if each and each.get("state") == "DELETED"]
             with self.task.begin() as tx:

@@ -19,7 +19,7 @@ from mirror.remote.pages import Page
 from mirror.store.store import Row
 from mirror.sync import state
 from mirror.sync.report import Event
-from mirror.sync.task import NAMES_A_REQUEST, SECOND_US, Task, chunks, latest_us
+from mirror.sync.task import NAMES_A_REQUEST, SECOND_US, Task, latest_us
 from mirror.sync.walk import START, Window, all_of
 
 __all__ = ["Reconcile"]
@@ -104,7 +104,7 @@ class Reconcile:
             return
         held = state.live_count(self.task.store, self.task.project_id)
         gone: list[str] = []
-        for some in chunks(missing, NAMES_A_REQUEST):
+        for some in state.chunks(missing, NAMES_A_REQUEST):
             gone += self._second_look(some, began)
         if (
             len(gone) > MISSING_SHARE * held

@@ -29,8 +29,8 @@ from mirror.remote.pages import PageSize, entity_projects, page_of
 from mirror.store import tables
 from mirror.store.store import Store
 from mirror.sync import state
-from mirror.sync.artifact_task import following
-from mirror.sync.artifacts import ArtifactSync, Choice, Place
+from mirror.sync.artifact_task import ArtifactTask, Choice, Place, following
+from mirror.sync.artifacts import ArtifactSync
 from mirror.sync.engine import ProjectSync
 from mirror.sync.manifests import read_manifest, unread
 from mirror.sync.older import LACKS, is_older
@@ -65,20 +65,22 @@ def read_artifacts(work: ProjectSync) -> None:
     if "artifacts" not in settings.take or work.stopping():
         return
     stage = ArtifactSync(
-        client=work.client,
-        store=work.store,
-        place=Place(work.project_id, work.project.entity, work.project.name),
-        report=work.report,
-        lease=work.lease,
-        mark=work.mark,
+        ArtifactTask(
+            client=work.client,
+            store=work.store,
+            place=Place(work.project_id, work.project.entity, work.project.name),
+            report=work.report,
+            lease=work.lease,
+            mark=work.mark,
+            emit=work.emit,
+            on_page=work.keep_going,
+            page_size=PageSize(settings.page_size, maximum=settings.page_size_max),
+        ),
+        question=work.question,
         lag_s=settings.lag_s,
         reconcile=settings.reconcile or settings.full,
         reconcile_every_s=settings.reconcile_every_s,
-        question=work.question,
         choice=Choice(settings.artifact_types, settings.artifact_collections),
-        emit=work.emit,
-        keep_going=work.keep_going,
-        page_size=PageSize(settings.page_size, maximum=settings.page_size_max),
         first=_first(work),
     )
     try:
@@ -147,6 +149,7 @@ class Registries:
     reconcile_every_s: float = 86_400.0
     emit: Callable[[Event], None] = lambda _event: None
     keep_going: Callable[[], None] = lambda: None
+    page_size: PageSize = field(default_factory=PageSize)
     reports: list[ProjectReport] = field(default_factory=list)
     beside: Beside | None = None
 
@@ -396,18 +399,21 @@ class Registries:
                     synced_at=self._at(), position=position,
                 )  # fmt: skip
         stage = ArtifactSync(
-            client=self.client,
-            store=self.store,
-            place=Place(key, owner, node["name"]),
-            report=report,
+            ArtifactTask(
+                client=self.client,
+                store=self.store,
+                place=Place(key, owner, node["name"]),
+                report=report,
+                lease=self.lease,
+                mark=self.mark,
+                emit=self.emit,
+                on_page=self.keep_going,
+                page_size=self.page_size,
+            ),
             question=self.question,
-            lease=self.lease,
-            mark=self.mark,
             lag_s=self.lag_s,
             reconcile=self.reconcile,
             reconcile_every_s=self.reconcile_every_s,
-            emit=self.emit,
-            keep_going=self.keep_going,
         )
         page = page_of(node.get("artifactCollections"))
         whole = not page.has_next and not is_older(node)
@@ -415,7 +421,8 @@ class Registries:
             stage.run(page.nodes if whole else None)
         except RemoteError as error:
             _failed(report, "registry", self.store, self.lease, key, error)
-        report.synced_at = self._at()
+        else:
+            report.synced_at = self._at()
 
     def _is_other(self, node: Mapping[str, Any], key: str) -> bool:
         """Whether a registry is not as held; its collections are compared one by one."""

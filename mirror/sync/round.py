@@ -31,7 +31,7 @@ from mirror.errors import (
 )
 from mirror.paths import check_pattern, is_pattern, matches, parse_project
 from mirror.remote.client import Client
-from mirror.remote.pages import entity_projects
+from mirror.remote.pages import PageSize, entity_projects
 from mirror.store.store import Store, is_in_memory, parse_url
 from mirror.sync import collector, kinds, lease, registries, state
 from mirror.sync.engine import ProjectSync
@@ -147,7 +147,7 @@ def _asked_first(config: Config, store: object, client: Client) -> Iterator[dict
         isinstance(store, Store)
         or url.get_backend_name() != "sqlite"
         or is_in_memory(url)
-        or Path(url.database or "").exists()
+        or Path(url.database or "").expanduser().exists()
     )
     yield None if there else viewer(client)
 
@@ -332,6 +332,7 @@ def _registries(order: _Order, mark: str | None) -> registries.Registries:
         reconcile_every_s=s.reconcile_every_s,
         emit=order.emit,
         keep_going=keep_going,
+        page_size=PageSize(s.page_size, maximum=s.page_size_max),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,6 +18,7 @@ from mirror.store.store import Row, Store, Transaction
 
 __all__ = [
     "LIGHT_COLUMNS",
+    "chunks",
     "clear_quarantine",
     "live_count",
     "live_sweeps",
@@ -30,6 +31,8 @@ __all__ = [
     "stored",
     "unfinished",
 ]
+
+Item = TypeVar("Item")
 
 STAGE = "runs"
 ENTRIES_LOOKED_AT = 10_000
@@ -85,7 +88,7 @@ def stored(store: Store, project_id: str, names: Sequence[str]) -> dict[str, Row
     """Return what light listings are compared with, by run name; only the runs that are held."""
     found: dict[str, Row] = {}
     columns = [tables.runs.c[name] for name in LIGHT_COLUMNS]
-    for some in _chunks([escape(name) for name in names], 500):
+    for some in chunks([escape(name) for name in names], 500):
         for row in store.rows(
             sa.select(*columns).where(_here(project_id), tables.runs.c.name.in_(some))
         ):
@@ -172,7 +175,7 @@ def put_quarantine(
 def clear_quarantine(tx: Transaction, project_id: str, names: Iterable[str]) -> None:
     """Take runs out of quarantine: they were delivered, or are gone."""
     c = tables.quarantine.c
-    for some in _chunks([escape(name) for name in names], 500):
+    for some in chunks([escape(name) for name in names], 500):
         tx.execute(sa.delete(tables.quarantine).where(c.project_id == project_id, c.name.in_(some)))
 
 
@@ -216,6 +219,7 @@ def end_log(
     )
 
 
-def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Cut into pieces of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

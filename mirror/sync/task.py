@@ -37,7 +37,6 @@ __all__ = [
     "Settings",
     "Stopped",
     "Task",
-    "chunks",
     "differs",
     "latest_us",
 ]
@@ -258,7 +257,7 @@ class Task:
         """Full nodes of the named runs; what the server cannot deliver is quarantined."""
         nodes: list[Mapping[str, Any]] = []
         barren = 0
-        todo = [list(some) for some in chunks(names, max(1, self.page_size.value))]
+        todo = [list(some) for some in state.chunks(names, max(1, self.page_size.value))]
         while todo:
             some = todo.pop(0)
             try:
@@ -383,12 +382,6 @@ class Task:
 
     def now(self) -> str:
         return self.mark or instants.now()
-
-
-def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Yield the items in order, at most `size` at a time."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def latest_us(node: Mapping[str, Any]) -> int | None:
