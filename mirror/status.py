@@ -227,13 +227,13 @@ class _Counts:
             reconciled_at=state.get("reconciled_at"),
             updated_at_trust=state.get("updated_at_trust"),
             missed=state.get("missed") or 0,
-            last_error=state.get("last_error"),
+            last_error=_unescaped(state.get("last_error")),
             last_error_at=state.get("last_error_at"),
             deleted_at=project.deleted_at,
             collections=self.collections[key],
             versions=self.versions[key],
             artifacts_synced_at=artifacts.get("synced_at"),
-            artifacts_error=artifacts.get("last_error"),
+            artifacts_error=_unescaped(artifacts.get("last_error")),
         )
 
 
@@ -254,6 +254,10 @@ def _age_s(synced_at: str | None) -> float | None:
     return max(0.0, (instants.parse(instants.now()) - instants.parse(synced_at)) / 1_000_000)
 
 
+def _unescaped(text: str | None) -> str | None:
+    return text and unescape(text)
+
+
 def _organizations(store: Store) -> list[OrganizationStatus]:
     o, r, s = tables.organizations.c, tables.registries.c, tables.sync_state.c
     count = sa.select(r.org_entity, sa.func.count()).where(r.deleted_at.is_(None))
@@ -271,7 +275,7 @@ def _organizations(store: Store) -> list[OrganizationStatus]:
             registries=registries[row["org_entity"]],
             synced_at=row["synced_at"],
             age_s=_age_s(row["synced_at"]),
-            last_error=row["last_error"] and unescape(row["last_error"]),
+            last_error=_unescaped(row["last_error"]),
             last_error_at=row["last_error_at"],
         )
         for row in rows
@@ -298,6 +302,6 @@ def _entry(row: Row, lease: Row | None) -> SyncEntry:
         path=row["path"],
         kind=row["kind"],
         outcome=outcome,
-        error=row["error"] and unescape(row["error"]),
+        error=_unescaped(row["error"]),
         report=orjson.loads(unescape(row["report"])) if row["report"] else {},
     )

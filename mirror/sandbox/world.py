@@ -66,9 +66,9 @@ class World:
         """Start an empty world at `now`, or by the machine's clock."""
         self.clock = Clock(now)
         self.updated_at: UpdatedAt = updated_at
-        self.unfilterable: str = unfilterable
+        self.unfilterable = unfilterable
         self.page_cap = page_cap
-        self.over_cap: str = over_cap
+        self.over_cap = over_cap
         self.lock = threading.RLock()
         self.users: dict[str, User] = {}
         self.keys: dict[str, User] = {}

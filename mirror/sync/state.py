@@ -61,6 +61,8 @@ def save(tx: Transaction, project_id: str, *, stage: str = STAGE, **values: Any)
     """Write the given columns of a stage's state and leave the others alone."""
     if "details" in values:
         values["details"] = json.dumps(values["details"], sort_keys=True)
+    if values.get("last_error"):
+        values["last_error"] = escape(values["last_error"])  # a server says what it likes
     tx.upsert_all(tables.sync_state, [{"project_id": project_id, "stage": stage, **values}])
 
 
@@ -214,7 +216,7 @@ def end_log(
             outcome=outcome,
             kind=report.get("kind"),
             report=escape(dumps(dict(report))),
-            error=error,
+            error=error and escape(error),
         )
     )
 

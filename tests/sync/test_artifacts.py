@@ -238,6 +238,23 @@ def test_a_server_that_fails_at_every_collection_is_given_up_at_the_third(filled
     assert held(store) == wanted(filled)
 
 
+@pytest.mark.parametrize("says", [None, "artifact collection not found"], ids=["null", "refused"])
+def test_collections_that_are_gone_are_looked_up_many_in_a_request(filled, mirror, store, says):
+    for number in range(5):
+        filled.artifacts.log(f"{PATH}/more{number}", "dataset", {"a": "b"})
+    mirror()
+    for number in range(5):
+        filled.artifacts.delete_collection(f"{PATH}/more{number}")
+    if says is not None:
+        filled.fail("MirrorEach", errors=says)
+    filled.advance(900)
+    filled.requests.reset()
+    report = mirror()
+    assert (report.exit_code, report.projects[0].warnings) == (0, [])
+    assert held(store) == wanted(filled)
+    assert filled.requests.count("MirrorEach") == (1 if says is None else 9)
+
+
 def test_artifacts_that_fail_for_ever_keep_no_runs_from_coming(filled, mirror, monkeypatch):
     monkeypatch.setattr(client_module, "BACKOFF_S", 0.001)
     monkeypatch.setattr(client_module, "BACKOFF_MAX_S", 0.01)

@@ -159,3 +159,20 @@ def test_a_plan_tells_the_versions_of_registries(acme, server, tmp_path):
     assert sync([PATH], **where).exit_code == 0
     after = plan([PATH], **where)
     assert [one.versions for one in after.projects] == [0, 0]
+
+
+NUL = "it ends\x00here"
+"""What JSON may say and PostgreSQL does not store."""
+
+
+@pytest.mark.parametrize("where", ["MirrorRegistry", "MirrorArtifactPulse", "project"])
+def test_whatever_a_server_says_is_kept_and_shown(acme, mirror, store, where):
+    if where == "MirrorRegistry":
+        acme.fail("MirrorRegistryPulse", status=403)
+    acme.fail(where, errors=NUL)
+    assert mirror().exit_code != 0
+    told = status(store)
+    errors = [entry.error for entry in told.syncs if entry.error is not None]
+    errors += [one.last_error or "" for one in told.organizations]
+    errors += [f"{one.last_error} {one.artifacts_error}" for one in told.projects]
+    assert any(NUL in error for error in errors)
