@@ -11,12 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 
 from mirror import projects
 from mirror.errors import Gone, NotMirrored, PathError
-from mirror.jsontext import escape, unescape
+from mirror.jsontext import escape, names_in, unescape
 from mirror.paths import REGISTRY_PREFIX
 from mirror.store import tables
 from mirror.store.store import Row, Store
@@ -72,12 +71,7 @@ class Version:
     @property
     def aliases(self) -> list[str]:
         """Its aliases in this collection, without `v<N>`."""
-        return [unescape(name) for name in _names(self.membership["aliases"])]
-
-
-def _names(held: Any) -> list[str]:
-    """A JSON column of names: text on SQLite, parsed already on PostgreSQL."""
-    return list(orjson.loads(held) if isinstance(held, str) else held)
+        return names_in(self.membership["aliases"])
 
 
 def parse(text: str, *, entity: str | None = None, project: str | None = None) -> ArtifactPath:
@@ -129,18 +123,15 @@ def find_collection(store: Store, path: ArtifactPath) -> tuple[Row, projects.Pro
     )
     if row is not None and row["deleted_at"] is None:
         return row, project
-    what, synced_at = (
-        f"artifact collection {f'{project.path}/{path.collection}'!r}",
-        _synced_at(store, project),
-    )
+    what = f"artifact collection {f'{project.path}/{path.collection}'!r}"
+    synced_at = _synced_at(store, project)
     if row is not None:
-        others = f"`mirror artifacts {project.path}` shows which there are"
         raise Gone(
             what,
             deleted_at=row["deleted_at"],
             path=project.path,
             synced_at=synced_at,
-            remedy=others,
+            remedy=f"`mirror artifacts {project.path}` shows which there are",
         )
     raise NotMirrored(what, path=project.path, synced_at=synced_at)
 
@@ -167,7 +158,7 @@ def member_of(store: Store, collection_id: str, alias: str) -> tuple[Row, Row] |
     )
     ways: list[Any] = [m.id.in_(holder)]
     alone = store.rows(sa.select(m.id, m.aliases).where(here, m.alone == 1))
-    named = [row["id"] for row in alone if name in _names(row["aliases"])]
+    named = [row["id"] for row in alone if alias in names_in(row["aliases"])]
     if named:  # the history leaves out what no sync has seen
         ways.append(m.id.in_(named))
     if number := _VERSION.fullmatch(alias):
@@ -198,7 +189,8 @@ def find_version(store: Store, path: ArtifactPath) -> Version:
     if found is not None:
         return Version(found[0], found[1], collection, project.entity, project.name)
     place = f"{project.path}/{path.collection}"
-    what, synced_at = f"artifact version {f'{place}:{alias}'!r}", _synced_at(store, project)
+    what = f"artifact version {f'{place}:{alias}'!r}"
+    synced_at = _synced_at(store, project)
     deleted_at = _deleted_at(store, collection["id"], alias)
     if deleted_at is not None:
         raise Gone(

@@ -37,7 +37,6 @@ from mirror.store import tables
 from mirror.store.store import Row, Transaction
 
 __all__ = [
-    "REGISTRY_PREFIX",
     "Kept",
     "aliases_of",
     "ingest_alone",

@@ -28,6 +28,7 @@ __all__ = [
     "load_document",
     "load_packed",
     "loads",
+    "names_in",
     "pack",
     "read_document",
     "read_json",
@@ -209,6 +210,12 @@ def unescape(text: str) -> str:
     if text.isascii() and "\x01" not in text:
         return text
     return _ESCAPED.sub(_unescape_one, text)
+
+
+def names_in(column: Any) -> list[str]:
+    """Return the names in a JSON column: text on SQLite, parsed already on PostgreSQL; None has none."""
+    held = orjson.loads(column) if isinstance(column, str) else column or ()
+    return [unescape(name) for name in held]
 
 
 def _unescape_one(match: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from mirror.artifact_lookup import ArtifactPath, Version, find_collection, find_version
 from mirror.errors import NotMirrored
-from mirror.jsontext import escape, unescape, unpack
+from mirror.jsontext import escape, names_in, unescape, unpack
 from mirror.store import tables
 from mirror.store.store import Row, Store
 
@@ -99,7 +99,7 @@ def collections(store: Store, project_id: str) -> list[Collection]:
             versions=row["versions"] or 0,
             newest=None if row["newest"] is None else f"v{row['newest']}",
             aliases=named.get(row["id"], {}),
-            tags=_names(row["tags"]),
+            tags=names_in(row["tags"]),
             size=int(row["size"] or 0),
             updated_at=max(filter(None, (row["updated_at"], row["linked_at"])), default=None),
             whole=row["walked_at"] is not None and not row["alone"],
@@ -125,11 +125,6 @@ def _aliases(store: Store, project_id: str) -> dict[str, dict[str, str]]:
         named = found.setdefault(row["collection_id"], {})
         named[unescape(row["alias"])] = f"v{row['version_index']}"
     return found
-
-
-def _names(value: Any) -> list[str]:
-    held = orjson.loads(value) if isinstance(value, str) else value or ()
-    return [unescape(name) for name in held]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +179,8 @@ def members(store: Store, path: ArtifactPath) -> list[Member]:
             artifact=f"{place}:v{row['version_index']}",
             source=sources[row["id"]].path if row["id"] in sources else None,
             version=f"v{row['version_index']}",
-            aliases=_names(row["aliases"]),
-            tags=_names(row["tags"]),
+            aliases=names_in(row["aliases"]),
+            tags=names_in(row["tags"]),
             state=row["state"],
             type=row["type"] and unescape(row["type"]),
             digest=row["digest"] and unescape(row["digest"]),
@@ -360,7 +355,7 @@ def _add_edge(
     if row["direction"] == "logged":
         roles[(run, row["artifact_id"])] = None
     else:
-        said = ", ".join(_names(row["used_as"]))
+        said = ", ".join(names_in(row["used_as"]))
         roles[(row["artifact_id"], run)] = said or None
 
 

@@ -14,8 +14,8 @@ import orjson
 import sqlalchemy as sa
 
 from mirror import instants, projects
-from mirror.ingest_artifacts import REGISTRY_PREFIX
 from mirror.jsontext import unescape
+from mirror.paths import REGISTRY_PREFIX
 from mirror.store import tables
 from mirror.store.store import HEAD, Row, Store
 from mirror.sync.lease import holder

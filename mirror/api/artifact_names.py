@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from mirror.paths import REGISTRY_PREFIX
 
 __all__ = [
-    "REGISTRY_PREFIX",
     "ArtifactPath",
     "is_registry",
     "is_version",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from mirror.global_ids import number_of
-from mirror.jsontext import escape, loads, unescape, unpack
+from mirror.jsontext import escape, loads, names_in, unescape, unpack
 
 if TYPE_CHECKING:
     from mirror.api.artifact_door import ArtifactDoor
@@ -42,11 +42,6 @@ def _node(packed: bytes | None) -> dict[str, Any]:
     except ValueError:  # what JSON allows and orjson does not, such as a lone surrogate
         found = loads(text)
     return found
-
-
-def _list(value: Any) -> list[str]:
-    listed: list[str] = loads(value) if isinstance(value, str) else value
-    return [unescape(one) for one in listed]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -324,7 +319,7 @@ class ArtifactTables:
         )
         if not rows and not self._is_walked(escape(id)):
             return MISS
-        names = [name for aliases, index in rows for name in (*_list(aliases), f"v{index}")]
+        names = [name for aliases, index in rows for name in (*names_in(aliases), f"v{index}")]
         return [{"node": {"alias": name}} for name in names]
 
     # -------------------------------------------------------------- versions
@@ -353,7 +348,7 @@ class ArtifactTables:
     def _member(self, row: Sequence[Any]) -> dict[str, Any]:
         version, metadata, sequence, home, identifier, index, aliases, created_at = row[:8]
         collection, project, _ = row[8:]
-        names = [*_list(aliases), f"v{index}"]
+        names = [*names_in(aliases), f"v{index}"]
         return {
             "id": unescape(identifier),
             "versionIndex": index,
@@ -453,7 +448,7 @@ class ArtifactTables:
         edges = []
         for *version, index, aliases in rows:
             node = _version(*version)
-            names = [] if index is None else [*_list(aliases), f"v{index}"]
+            names = [] if index is None else [*names_in(aliases), f"v{index}"]
             sequence = node["artifactSequence"]
             edges.append({"node": {**node, "aliases": _alias_nodes(names, sequence)}})
         return edges
@@ -575,7 +570,7 @@ class ArtifactTables:
             " ORDER BY m.created_at_us",
             identifier,
         )
-        names = [name for aliases, index in rows for name in (*_list(aliases), f"v{index}")]
+        names = [name for aliases, index in rows for name in (*names_in(aliases), f"v{index}")]
         return {
             "id": unescape(identifier),
             "state": state,
@@ -664,7 +659,7 @@ class ArtifactTables:
 
     def _registry(self, row: Sequence[Any]) -> dict[str, Any]:
         node, project, organization, types, _ = row
-        names = _list(types)
+        names = names_in(types)
         found = _node(node)
         owner = {
             "name": found.get("entityName") or _project(project)["entity"]["name"],

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, MutableSequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from mirror.api.artifact_names import REGISTRY_PREFIX, registry_name
+from mirror.api.artifact_names import registry_name
 from mirror.errors import GraphQLError
+from mirror.paths import REGISTRY_PREFIX
 
 if TYPE_CHECKING:
     from mirror.api.registries import Collections, Versions

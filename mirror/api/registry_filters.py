@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from mirror.api.artifact_names import REGISTRY_PREFIX
+from mirror.paths import REGISTRY_PREFIX
 
 __all__ = [
     "ADVANCED",

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
@@ -34,7 +33,6 @@ __all__ = [
     "Place",
     "escaped",
     "following",
-    "names",
 ]
 
 LIGHT_PAGE = 1000
@@ -250,9 +248,3 @@ def following(page: Page, used: set[str | None], what: str) -> str:
 def escaped(value: Any) -> str | None:
     """A text as it is stored."""
     return None if value is None else escape(str(value))
-
-
-def names(value: Any) -> list[str]:
-    """The names in a JSON column."""
-    held = orjson.loads(value) if isinstance(value, str) else value or ()
-    return [unescape(name) for name in held]

@@ -29,7 +29,7 @@ from mirror.errors import (
     StuckCursor,
 )
 from mirror.global_ids import number_of
-from mirror.jsontext import escape, unescape
+from mirror.jsontext import escape, names_in, unescape
 from mirror.remote.pages import Page, page_of
 from mirror.store import tables
 from mirror.store.store import Row
@@ -41,7 +41,6 @@ from mirror.sync.artifact_task import (
     ArtifactTask,
     Choice,
     escaped,
-    names,
 )
 from mirror.sync.lineage import Lineage
 from mirror.sync.members import Members
@@ -410,7 +409,7 @@ def _differs(node: Mapping[str, Any], held: Row) -> bool:
         or held["description"] != escaped(node.get("description"))
         or held["state"] != node.get("state")
         or ("updatedAt" in node and held["updated_at"] != node["updatedAt"])
-        or [escape(name) for name in names(held["tags"])] != tags
+        or [escape(name) for name in names_in(held["tags"])] != tags
     )
 
 

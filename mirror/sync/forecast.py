@@ -15,7 +15,7 @@ from mirror import instants
 from mirror.config import Config
 from mirror.errors import MirrorError, RemoteError, StoreError
 from mirror.ingest import project_key
-from mirror.ingest_artifacts import REGISTRY_PREFIX
+from mirror.paths import REGISTRY_PREFIX
 from mirror.remote.client import Client
 from mirror.remote.operations import Count, Runs
 from mirror.store import tables

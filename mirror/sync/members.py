@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from mirror import ingest_artifacts as door
 from mirror.errors import GraphQLError, NotFound, ServerFailed
-from mirror.jsontext import escape
+from mirror.jsontext import escape, names_in
 from mirror.remote.pages import Page, page_of
 from mirror.store import tables
 from mirror.store.store import Row
@@ -25,7 +25,6 @@ from mirror.sync.artifact_task import (
     LIGHT_PAGE,
     ArtifactTask,
     escaped,
-    names,
 )
 from mirror.sync.pulse import STAGE
 from mirror.sync.report import Event
@@ -289,10 +288,10 @@ def is_other(member: Mapping[str, Any], held: Row | None) -> bool:
     used = artifact.get("usedCount")
     return (
         held["version_index"] != member.get("versionIndex")
-        or set(names(held["aliases"])) != set(door.aliases_of(member.get("aliases") or ()))
+        or set(names_in(held["aliases"])) != set(door.aliases_of(member.get("aliases") or ()))
         or held["state"] != artifact.get("state")
         or ("updatedAt" in artifact and held["updated_at"] != artifact["updatedAt"])
-        or names(held["tags"]) != [tag["name"] for tag in artifact.get("tags") or ()]
+        or names_in(held["tags"]) != [tag["name"] for tag in artifact.get("tags") or ()]
         or ("description" in artifact and held["description"] != escaped(artifact["description"]))
         or held["ttl_seconds"] != artifact.get("ttlDurationSeconds")
         or (used is not None and used != held["used"])

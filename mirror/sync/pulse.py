@@ -23,8 +23,8 @@ import sqlalchemy as sa
 
 from mirror import ingest, instants
 from mirror.errors import Forbidden, GraphQLError, NotFound, ServerFailed, TooLarge
-from mirror.ingest_artifacts import REGISTRY_PREFIX
 from mirror.jsontext import dumps, escape, unescape
+from mirror.paths import REGISTRY_PREFIX
 from mirror.remote.client import Client
 from mirror.remote.pages import page_of
 from mirror.store import tables

@@ -24,6 +24,7 @@ from mirror.errors import (
     TooLarge,
 )
 from mirror.jsontext import escape, unescape
+from mirror.paths import REGISTRY_PREFIX
 from mirror.remote.client import Client
 from mirror.remote.pages import PageSize, entity_projects, page_of
 from mirror.store import tables
@@ -176,7 +177,7 @@ class Registries:
 
     def _logged(self, organization: str, owner: str) -> None:
         """Read an organization's registries, and write into the log what came of it."""
-        pattern = f"{owner}/{door.REGISTRY_PREFIX}*"
+        pattern = f"{owner}/{REGISTRY_PREFIX}*"
         with self.store.begin(lease=self.lease) as tx:
             entry = state.start_log(tx, pattern, instants.now())
         before = len(self.reports)
@@ -225,7 +226,7 @@ class Registries:
             state.save(tx, owner, stage=REGISTRIES, **told)
 
     def _not_read(self, organization: str, owner: str, why: str) -> None:
-        self._failure(f"{owner}/{door.REGISTRY_PREFIX}*", f"registries of {organization} were not read: {why}")  # fmt: skip
+        self._failure(f"{owner}/{REGISTRY_PREFIX}*", f"registries of {organization} were not read: {why}")  # fmt: skip
 
     def _failure(self, path: str, text: str) -> None:
         report = ProjectReport(path=path, kind="registries")
@@ -270,7 +271,7 @@ class Registries:
             ingest.tombstone_projects(tx, gone, at=self._at())
         self.reports.append(
             ProjectReport(
-                path=f"{owner}/{door.REGISTRY_PREFIX}*",
+                path=f"{owner}/{REGISTRY_PREFIX}*",
                 kind="registries",
                 registries_gone=len(gone),
             )
@@ -321,7 +322,7 @@ class Registries:
             page = page_of(found)
             del data, found
             for node in page.nodes:
-                if node["name"].startswith(door.REGISTRY_PREFIX):
+                if node["name"].startswith(REGISTRY_PREFIX):
                     yield ingest.project_key(node), node
             if not page.has_next:
                 return
@@ -350,7 +351,7 @@ class Registries:
     def _one_by_one(self, owner: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """The registries of an organization, each asked for by itself; trouble with one is its own."""
         for project in entity_projects(self.client, owner):
-            if not project["name"].startswith(door.REGISTRY_PREFIX):
+            if not project["name"].startswith(REGISTRY_PREFIX):
                 continue
             key = ingest.project_key(project)
             try:
