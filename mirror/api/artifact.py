@@ -514,10 +514,11 @@ class Artifact:
             multipart: without effect. Files come side by side, each as one stream that goes on where it
                 broke; a file of any size is never fetched in several parts at once.
 
-        References to files of other versions are fetched like files; those that lead elsewhere (s3, gs,
-        http …) are recorded in the manifest and not fetched (`get_entry(path).download()` does). Raises NotMirrored offline for contents
-        that are not kept, UnsafeName, ContentError (also where the folder has a folder in the place of a
-        file, or a file in that of a folder), RemoteError.
+        References to files of other versions are fetched like files. Those that lead elsewhere (s3, gs,
+        http …) are recorded in the manifest and not fetched; `get_entry(path).download()` fetches http,
+        https and file. Raises NotMirrored offline for contents that are not kept, NotFound for a reference
+        to a file that the other version does not have, UnsafeName, ContentError (also where the folder
+        has a folder in the place of a file, or a file in that of a folder), RemoteError.
         """
         self._logged("download")
         folder = str(root or self._default_root())

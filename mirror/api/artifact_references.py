@@ -6,17 +6,13 @@ stores. Such an entry has the digest of the file it leads to, and no size.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import urlsplit
 
-from mirror.api.manifest import ArtifactManifest
+from mirror.api.manifest import ArtifactManifest, file_of_version
 from mirror.blobs import Entry, is_digest
 from mirror.errors import NotFound, NotMirrored
 
-__all__ = ["References", "file_of_version"]
-
-SCHEME = "wandb-artifact"
+__all__ = ["References"]
 
 
 class References:
@@ -78,15 +74,3 @@ class References:
             given = self._addresses_of(home, list(asked.values()))
             found |= {path: given[one.path] for path, one in asked.items() if given.get(one.path)}
         return found
-
-
-def file_of_version(ref: str) -> tuple[str, str] | None:
-    """Artifact id and path in it; None for an address of anything else."""
-    parts = urlsplit(ref)
-    if parts.scheme != SCHEME:
-        return None
-    try:
-        identifier = base64.b64encode(bytes.fromhex(parts.netloc)).decode()
-    except ValueError:
-        return None
-    return identifier, parts.path.removeprefix("/")

@@ -24,6 +24,7 @@ __all__ = [
     "ArtifactManifest",
     "ArtifactManifestEntry",
     "StoragePolicy",
+    "file_of_version",
     "logical",
 ]
 
@@ -71,6 +72,18 @@ def logical(path: str | os.PathLike[str]) -> LogicalPath:
 def _spelled(path: str) -> str:
     # A PurePosixPath a file would take as long as to copy it.
     return str(PurePosixPath(path)) if path and _OTHER_SPELLING.search(path) else path
+
+
+def file_of_version(ref: str) -> tuple[str, str] | None:
+    """Return the artifact id and the path that an address leads to; None for one of anything else."""
+    parts = urlsplit(ref)
+    if parts.scheme != _WANDB:
+        return None
+    try:
+        identifier = base64.b64encode(bytes.fromhex(parts.netloc)).decode()
+    except ValueError:  # no hexadecimal: an address that nobody wrote for us to follow
+        return None
+    return identifier, parts.path.removeprefix("/")
 
 
 class ArtifactManifestEntry:
@@ -140,8 +153,6 @@ class ArtifactManifestEntry:
 
         Raises KeyError where another version has no such file, NotMirrored offline.
         """
-        from mirror.api.artifact_references import file_of_version
-
         if self.ref is None:
             raise ValueError("Only reference entries support ref_target().")
         if self._parent_artifact is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,12 +37,6 @@ def world() -> World:
     log(LAST, references={"none": address(world, f"{DATA}:v0", "nothing")})
     log(LAST, references={"far": address(world, f"{DATA}:v0", "s3.bin")})
     return world
-
-
-@pytest.fixture
-def server(world: World) -> Iterator[Server]:
-    with Server(world) as running:
-        yield running
 
 
 @pytest.fixture
