@@ -30,6 +30,16 @@ ENGINES = ("sqlite", "postgresql")
 pytest_plugins = ["leaks"]  # every test is watched for API keys
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home folder that is not the user's: contents of stores on PostgreSQL lie below it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("XDG_DATA_HOME", raising=False)
+        patch.delenv("XDG_CONFIG_HOME", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[URL]:
     """The URL of a running server, with the right to make databases."""

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from commands import Run
+from files_of_a_run import RUN, add_run, below, sync_from, world_with
 
 from mirror.sandbox import Server, World
-from mirror.sandbox.objects import StoredFile
 
-KEY = "a1b2c3d4e5" * 4
 FILES = {
     "output.log": b"line one\nline two\n",
     "media/a.png": b"first picture",
@@ -21,19 +20,12 @@ FILES = {
     "media/a.txt": b"words",
     "empty": b"",
 }
-NOW = "2026-01-02T03:04:05Z"
 
 
 @pytest.fixture
 def world() -> World:
-    world = World()
-    world.add_user("dev", key=KEY, teams=["team"])
-    world.add_project("team", "vision", user="dev")
-    files = world.add_run("team/vision", name="abc", state="finished").recorded().files
-    for name, body in FILES.items():
-        files[name] = StoredFile(world.number(), name, NOW, body, "text/plain")
-    evil = world.add_run("team/vision", name="evil", state="finished").recorded().files
-    evil["../../evil"] = StoredFile(world.number(), "../../evil", NOW, b"evil", "text/plain")
+    world = world_with(FILES)
+    add_run(world, "evil", {"../../evil": b"evil"})
     return world
 
 
@@ -46,15 +38,8 @@ def server(world: World) -> Iterator[Server]:
 @pytest.fixture
 def path(world: World, server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> str:
     """The path of a run with files, in a project that was synced."""
-    monkeypatch.setenv("WANDB_BASE_URL", server.url)
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setenv("MIRROR_STORE", str(Path.home() / "m.db"))
-    assert run("sync", "team/vision", "--quiet").exit_code == 0
-    return "team/vision/abc"
-
-
-def below(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    sync_from(server, run, monkeypatch)
+    return RUN
 
 
 @pytest.mark.parametrize(
@@ -188,9 +173,8 @@ def test_a_file_is_named_by_its_path_or_its_page(
 def test_names_from_windows_and_names_that_look_like_globs(
     world: World, run: Run, path: str, tmp_path: Path, pattern: str, expected: set[str]
 ) -> None:
-    files = world.add_run("team/vision", name="odd", state="finished").recorded().files
-    for name in ("logs\\a.txt", "logs/b.txt", "a[1].txt", "a1.txt", "CON"):
-        files[name] = StoredFile(world.number(), name, NOW, name.encode(), "text/plain")
+    names = ("logs\\a.txt", "logs/b.txt", "a[1].txt", "a1.txt", "CON")
+    add_run(world, "odd", {name: name.encode() for name in names})
     done = run("get", f"team/vision/odd/{pattern}", "--to", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert set(below(tmp_path / "out")) == expected

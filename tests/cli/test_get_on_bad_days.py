@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 from commands import Run
+from files_of_a_run import RUN, below, sync_from, world_with
 
 from mirror.blobs import BlobStore
 from mirror.sandbox import Server, World
-from mirror.sandbox.objects import StoredFile
 
-KEY = "a1b2c3d4e5" * 4
 FILES = {f"part{i}.bin": bytes([i]) * 300_000 for i in range(3)}
-RUN, VERSION = "team/vision/abc", "team/vision/data:v0"
+VERSION = "team/vision/data:v0"
 CHILD = (sys.executable, "-m", "mirror")
 
 HOSTILE = {
@@ -35,13 +34,7 @@ HOSTILE = {
 
 @pytest.fixture
 def world() -> World:
-    world = World()
-    world.add_user("dev", key=KEY, teams=["team"])
-    world.add_project("team", "vision", user="dev")
-    files = world.add_run("team/vision", name="abc", state="finished").recorded().files
-    for name, body in FILES.items():
-        at = "2026-01-02T03:04:05Z"
-        files[name] = StoredFile(world.number(), name, at, body, "application/octet-stream")
+    world = world_with(FILES)
     world.artifacts.log("team/vision/data", files=FILES)
     for name, (entries, _said) in HOSTILE.items():
         world.artifacts.log(f"team/vision/{name}", files={**entries, "fine.txt": b"fine"})
@@ -52,19 +45,8 @@ def world() -> World:
 def server(world: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server of the world whose project was synced into the store that the settings name."""
     with Server(world) as running:
-        for name, value in {
-            "WANDB_BASE_URL": running.url,
-            "WANDB_API_KEY": KEY,
-            "MIRROR_STORE": str(Path.home() / "m.db"),
-        }.items():
-            monkeypatch.setenv(name, value)
-        assert run("sync", "team/vision", "--quiet").exit_code == 0
+        sync_from(running, run, monkeypatch)
         yield running
-
-
-def below(folder: Path) -> dict[str, bytes]:
-    assert not any(path.is_symlink() for path in folder.rglob("*"))
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def kept() -> BlobStore:

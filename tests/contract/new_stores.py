@@ -1,11 +1,16 @@
-"""Empty stores on either engine, for fixtures that outlive a test."""
+"""Empty stores on either engine and settings for them, for fixtures that outlive a test."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
+from filled import KEY
 
+from mirror.config import Config, resolve
+from mirror.sandbox import Server
 from mirror.store.store import Store
 
 
@@ -24,3 +29,17 @@ def new_store(
     template = request.getfixturevalue("postgres_template")
     new_database = request.getfixturevalue("new_database")
     return stack.enter_context(new_database(server, template=template))
+
+
+@contextmanager
+def new_settings(
+    engine: str,
+    server: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    **told: Any,
+) -> Iterator[Config]:
+    """Settings for a new store and a server, with nothing of the machine's; the store is dropped at the end."""
+    with ExitStack() as stack:
+        url = new_store(engine, tmp_path_factory, request, stack)
+        yield resolve(store=url, base_url=server.url, api_key=KEY, environ={}, cwd="/", **told)

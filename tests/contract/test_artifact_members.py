@@ -11,7 +11,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 from compare import outcome, same
 from filled import KEY
-from new_stores import new_store
+from new_stores import new_settings
 from shelved import SCRIPTS, shelved
 
 import mirror
@@ -79,12 +78,8 @@ def shelf_settings(
     postgres_template: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Config]:
-    with ExitStack() as stack:
-        url = new_store(request.param, tmp_path_factory, request, stack)
-        home = {
-            "HOME": str(tmp_path_factory.mktemp("home"))
-        }  # contents of PostgreSQL's lie below it
-        yield resolve(store=url, base_url=shelf_server.url, api_key=KEY, environ=home, cwd="/")
+    with new_settings(request.param, shelf_server, tmp_path_factory, request) as config:
+        yield config
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +129,9 @@ def synced_shelf(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     engine = "sqlite" if shelf_settings.store.startswith("sqlite") else "postgresql"
-    with ExitStack() as stack:
-        url = new_store(engine, tmp_path_factory, request, stack)
-        told = tmp_path_factory.mktemp("told") / "mirror.toml"
-        told.write_text('[projects."team/art"]\ndepth = "manifests"\n')
-        config = resolve(
-            store=url, base_url=shelf_server.url, api_key=KEY, config=told, environ={}, cwd="/"
-        )
+    told = tmp_path_factory.mktemp("told") / "mirror.toml"
+    told.write_text('[projects."team/art"]\ndepth = "manifests"\n')
+    with new_settings(engine, shelf_server, tmp_path_factory, request, config=told) as config:
         report = sync(["team/art", "team/empty"], config=config)
         assert report.ok, report
         yield mirror.Api({"entity": "team"}, config=replace(config, api_key=None), mode="offline")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from compare import outcome, same
 from filled import KEY
-from new_stores import new_store
+from logged import run_beside
+from new_stores import new_settings
 
 import mirror
-from mirror.config import Config, resolve
+from mirror.config import Config
 from mirror.sandbox import Server, World
 from mirror.sync import sync
 
@@ -35,17 +31,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def logged(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """The server, when the real package has logged into it."""
-    folder = tmp_path_factory.mktemp("logged")
-    environment = {
-        "WANDB_BASE_URL": server.url,
-        "WANDB_API_KEY": KEY,
-        "WANDB_ERROR_REPORTING": "false",
-        "WANDB_SILENT": "true",
-        "HOME": str(folder),
-        "PATH": os.environ["PATH"],
-    }
-    script = Path(__file__).with_name("log_runs.py")
-    subprocess.run([sys.executable, script], cwd=folder, env=environment, check=True, timeout=120)
+    run_beside("log_runs.py", server, tmp_path_factory)
     return server
 
 
@@ -57,9 +43,7 @@ def config(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Config]:
     """Settings for a store that mirrors what was logged."""
-    with ExitStack() as stack:
-        url = new_store(request.param, tmp_path_factory, request, stack)
-        found = resolve(store=url, base_url=logged.url, api_key=KEY, environ={}, cwd="/")
+    with new_settings(request.param, logged, tmp_path_factory, request) as found:
         assert sync([PATH], config=found).ok
         yield found
 
