@@ -126,7 +126,6 @@ class Store:
 
     def _check_revision(self, *, upgrade: bool) -> None:
         found = self.revision()
-        self._check_ours()
         if found == HEAD or (upgrade and found is None and self._made()):
             return
         from mirror.store import migrate  # alembic loads only when there is something to do
@@ -135,22 +134,6 @@ class Store:
         if newer or not upgrade:
             raise SchemaOutdated(found, HEAD, newer=newer)
         migrate.upgrade(self)
-
-    def _check_ours(self) -> None:
-        """Refuse a file with tables that are not ours: nothing is to be made beside them."""
-        if self.backend != "sqlite":
-            return
-        with self.read() as connection:
-            names = connection.exec_driver_sql(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            )
-            found = {str(row[0]) for row in names}
-        if found and tables.change_counter.name not in found:
-            shown = ", ".join(sorted(found)[:3])
-            raise StoreError(
-                f"{self.path} is a database of something else (it has {shown}): name another file "
-                "with --store"
-            )
 
     def _made(self) -> bool:
         if self.backend != "sqlite":
@@ -417,7 +400,7 @@ def _open_sqlite(url: URL, *, create: bool, read_only: bool, journal_mode: str) 
     elif is_sealed(path):  # looked at anew for each connection: its owner may open it meanwhile
         pool = {"creator": lambda: connect(path, **options), "poolclass": sa.NullPool}
     engine = sa.create_engine(url, **pool)
-    event.listen(engine, "connect", _on_sqlite_connect(journal_mode, read_only))
+    event.listen(engine, "connect", _on_sqlite_connect(path, journal_mode, read_only))
     event.listen(engine, "begin", _on_sqlite_begin)
     return engine
 
@@ -446,10 +429,13 @@ def _check_file(path: Path, *, create: bool, read_only: bool, journal_mode: str)
         )
 
 
-def _on_sqlite_connect(journal_mode: str, read_only: bool) -> Callable[[Any, Any], None]:
+def _on_sqlite_connect(
+    path: Path, journal_mode: str, read_only: bool
+) -> Callable[[Any, Any], None]:
     def connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours, see _on_sqlite_begin
         cursor = connection.cursor()
+        _refuse_foreign(cursor, path)
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         else:
@@ -460,6 +446,19 @@ def _on_sqlite_connect(journal_mode: str, read_only: bool) -> Callable[[Any, Any
         prepare(connection)
 
     return connect
+
+
+def _refuse_foreign(cursor: sqlite3.Cursor, path: Path) -> None:
+    """Refuse a file with tables that are not ours before anything of it changes, its mode too."""
+    names = cursor.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
+    found = {str(row[0]) for row in names}
+    if found and tables.change_counter.name not in found:
+        shown = ", ".join(sorted(found)[:3])
+        raise StoreError(
+            f"{path} is a database of something else (it has {shown}): name another file with --store"
+        )
 
 
 def _set_journal_mode(cursor: sqlite3.Cursor, journal_mode: str) -> None:

@@ -41,7 +41,8 @@ def test_a_database_of_something_else_is_left_alone(tmp_path: Path, create: bool
     before = path.read_bytes()
     with pytest.raises(StoreError, match=r"a database of something else \(it has films\)"):
         Store.open(path, create=create, upgrade=True)
-    assert path.read_bytes()[100:] == before[100:]
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.fixture
