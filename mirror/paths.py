@@ -23,6 +23,7 @@ __all__ = [
     "parse_project",
     "parse_run",
     "parse_sweep",
+    "parts_of_address",
 ]
 
 REGISTRY_PREFIX = "wandb-registry-"
@@ -74,7 +75,7 @@ def parse(text: str, *, entity: str | None = None) -> Scope:
 
     One part is a project, two are entity/project, three are entity/project/run. Raises PathError.
     """
-    address = _parts_of_address(text)
+    address = parts_of_address(text)
     parts = _split(text) if address is None else address
     if address is not None and len(parts) == 1:
         raise _bad(text, "the address names an entity and no project")
@@ -124,7 +125,7 @@ def parse_sweep(text: str, *, entity: str | None = None, project: str | None = N
 
 def _known_kind(text: str, entity: str | None, project: str | None, kind: str) -> Scope:
     words = _RUNS if kind == "run" else _SWEEPS
-    parts = _parts_of_address(text) or _split(text)
+    parts = parts_of_address(text) or _split(text)
     # "/runs/" may stand in any spelling: entity/project/runs/run, project/runs/run, /runs/run.
     start = 0 if text.lstrip().startswith("/") else 1
     place = next((at for at in range(start, len(parts) - 1) if parts[at] in words), None)
@@ -199,8 +200,8 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def _parts_of_address(text: str) -> list[str] | None:
-    """The decoded parts of a page's address; None if the text is not one."""
+def parts_of_address(text: str) -> list[str] | None:
+    """Return the decoded parts of a page's address; None for a text that is none. Raises PathError."""
     bare = text.strip()
     if "://" not in bare:
         if bare.split("/", 1)[0].lower() not in _HOSTS:

@@ -259,8 +259,8 @@ def _digests_of(file: Path) -> list[str]:
     """What a manifest may call a file's contents: its MD5, and its XXH128 if that can be computed."""
     from mirror.blobs import digest_of
 
-    there = importlib.util.find_spec("xxhash") is not None
-    return [digest_of(file, kind) for kind in ("md5", "xxh128") if kind == "md5" or there]
+    kinds = ["md5"] + ["xxh128"] * (importlib.util.find_spec("xxhash") is not None)
+    return [digest_of(file, kind) for kind in kinds]
 
 
 def _spellings_of(digest: str) -> list[str]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -130,13 +129,16 @@ def _files(api: Any, what: str, folder: Path, on_progress: Any) -> dict[str, Any
 
 def _parts(what: str) -> list[str]:
     """Entity, project, run and the parts of FILES, as a path or as the address of a file's page."""
-    if "://" not in what:
-        parts = what.strip("/").split("/")
-        return parts[:2] + parts[3:] if parts[2:3] == ["runs"] and len(parts) > 4 else parts
-    parts = unquote(urlsplit(what).path).strip("/").split("/")
-    start = parts.index("runs") if "runs" in parts[2:] else 2  # below /wandb on some hosts
-    files = parts[start + 2 :]
-    return parts[start - 2 : start] + parts[start + 1 : start + 2] + files[files[:1] == ["files"] :]
+    from mirror import paths
+
+    address = paths.parts_of_address(what)
+    parts = what.strip("/").split("/") if address is None else address
+    if parts[2:3] == ["runs"] and len(parts) > 4:
+        files = parts[4:]
+        if address is not None and files[0] == "files":  # the tab of the page
+            files = files[1:]
+        return [*parts[:2], parts[3], *files]
+    return parts if address is None else []
 
 
 def _chosen(files: Sequence[File], pattern: str) -> list[File]:

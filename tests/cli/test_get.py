@@ -150,6 +150,7 @@ def test_references_are_counted_apart_and_fetched_when_asked(
         "team/vision/runs/abc/media/a.png",
         "https://wandb.ai/team/vision/runs/abc/files/media/a.png",
         "https://forge.example.com/wandb/team/vision/runs/abc/files/media/a%2Epng?nw=nwuser",
+        "wandb.ai/team/vision/runs/abc/files/media/a.png",
     ],
 )
 def test_a_file_is_named_by_its_path_or_its_page(
