@@ -1,7 +1,7 @@
-"""Two orders of lineage apart, and versions met by themselves; SQLite copies two small tables for it.
+"""Keep a run's own order of what it used and logged, and mark versions that no sync has listed.
 
-Takes a second for 100,000 versions. The order in which runs list what they used and logged is read
-by the next syncs, 2,000 runs each.
+Takes a second for 100,000 versions; SQLite copies the tables of uses and of memberships for it. The
+new order is read by the next syncs, 2,000 runs in each, of runs with more than one version.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ def document() -> Any:
 
 
 def run_position() -> Any:
+    """The new column of `artifact_uses`."""
     return sa.Column(
         "run_position", sa.Integer(), comment="place in the run's own list; -1: not in it"
     )
 
 
 def alone() -> Any:
+    """The new column of `artifact_memberships`."""
     return sa.Column(
         "alone", sa.SmallInteger(), comment="1: met by itself, not with all of its collection"
     )
@@ -81,6 +83,8 @@ def memberships(*more: Any) -> list[Any]:
 
 LISTED = "place in the server's listing"
 AMONG_RUNS = "place among the runs that use the version"
+"""What `position` of `artifact_uses` was said to be, and what it is."""
+
 INDEXES = {
     "artifact_uses": [("project_id", "run", "direction")],
     "artifact_memberships": [("artifact_id",), ("collection_id", "version_index")],
@@ -88,7 +92,10 @@ INDEXES = {
 
 
 def made_anew(table: str, columns: list[Any], kept: list[Any]) -> None:
-    """Copy a table of SQLite into one with other columns, whose text is that of a new store's."""
+    """Copy a table of SQLite, with the columns `kept`, into a new one with `columns`.
+
+    ALTER TABLE would add a column at the end, and the table would not read as that of a new store.
+    """
     for columns_of_index in INDEXES[table]:
         op.drop_index(op.f(f"ix_{table}_{'_'.join(columns_of_index)}"), table_name=table)
     op.rename_table(table, f"{table}_before")
@@ -109,12 +116,14 @@ def upgrade() -> None:
         op.add_column("artifact_uses", run_position())
         op.alter_column("artifact_uses", "position", comment=AMONG_RUNS, existing_comment=LISTED)
         op.add_column("artifact_memberships", alone())
-    # Until now every version came from a sync, which reads the runs that use it.
+    # Until now every version came from a sync, which reads who made and who uses it.
     op.execute("UPDATE artifacts SET lineage_read_at = synced_at WHERE lineage_read_at IS NULL")
+    # Who logged a version is one run, with no place among those that use it: 0 was written there.
     op.execute("UPDATE artifact_uses SET position = NULL WHERE direction = 'logged'")
 
 
 def downgrade() -> None:
+    # The revision before takes what is there for what a sync has listed.
     op.execute("DELETE FROM artifact_memberships WHERE alone = 1")
     if op.get_bind().dialect.name == "sqlite":
         made_anew("artifact_uses", uses(), uses())
