@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from mirror.api.artifact_tables import MISS, ArtifactTables, shown_membership
 from mirror.api.content_door import ContentDoor
 from mirror.api.raising import edge
-from mirror.errors import GraphQLError, NotFound, NotMirrored, RemoteError
+from mirror.errors import (
+    Forbidden,
+    GraphQLError,
+    NotFound,
+    NotMirrored,
+    RemoteError,
+    ServerFailed,
+)
 from mirror.instants import to_us
 from mirror.jsontext import dumps
 
@@ -194,8 +201,9 @@ class ArtifactDoor(ContentDoor):
         """A membership by its name, written to the tables with all that belongs to it."""
         try:
             node = self._fetched_as_is("ApiWholeMembership", asked)
-        except GraphQLError as error:  # more was asked than wandb asks: that alone must not fail
-            self._asks_less = error.is_validation
+        except (Forbidden, GraphQLError, ServerFailed) as error:
+            # More was asked than wandb asks, about runs that others own, too: that alone must not fail.
+            self._asks_less = isinstance(error, GraphQLError) and error.is_validation
             return self._fetched_as_is("ApiMembershipByName", asked)
         if not node:
             return None

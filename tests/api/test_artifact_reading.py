@@ -13,9 +13,11 @@ import sqlalchemy as sa
 
 import mirror
 from mirror import lineage
+from mirror.api.door import TRIES
 from mirror.artifact_lookup import find_version, parse
 from mirror.config import Config
 from mirror.errors import Gone
+from mirror.remote import client as client_module
 from mirror.sandbox import World
 from mirror.status import status
 from mirror.store import tables
@@ -206,12 +208,24 @@ def test_read_through_that_is_switched_off_writes_nothing(store: Store, config: 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 @pytest.mark.parametrize(
-    ("says", "asked"), [("Cannot query field 'usedBy'", 1), ("the lineage is down", 2)]
+    ("fault", "asked"),
+    [
+        ({"errors": "Cannot query field 'usedBy'"}, 1),
+        ({"errors": "the lineage is down"}, 2),
+        ({"status": 403}, 2),
+        ({"status": 413}, 2),
+        ({"status": 504}, 2 * TRIES),  # of two versions, every time
+    ],
 )
 def test_a_server_that_tells_less_is_asked_as_wandb_asks(
-    says: str, asked: int, world: World, config: Config
+    fault: dict[str, Any],
+    asked: int,
+    world: World,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world.fail("ApiWholeMembership", errors=says)
+    monkeypatch.setattr(client_module, "BACKOFF_S", 0.001)
+    world.fail("ApiWholeMembership", **fault)
     api = reading(config)
     assert api.artifact(f"{DATA}:latest").version == "v3"
     assert api.artifact(f"{DATA}:v2").version == "v2"

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import mirror
-from mirror.config import Config, resolve
+from mirror.config import Config
 from mirror.errors import ContentError, NotFound
-from mirror.sandbox import Server, World
+from mirror.sandbox import World
 from mirror.sandbox.artifact_objects import Entry
 
 KEY = "a1b2c3d4e5" * 4
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"])
 DATA, MORE, LAST = "team/vision/data", "team/vision/more", "team/vision/last"
 
 
@@ -37,12 +38,6 @@ def world() -> World:
     log(LAST, references={"none": address(world, f"{DATA}:v0", "nothing")})
     log(LAST, references={"far": address(world, f"{DATA}:v0", "s3.bin")})
     return world
-
-
-@pytest.fixture
-def config(server: Server, tmp_path: Path) -> Config:
-    store = f"sqlite:///{tmp_path / 'm.db'}"
-    return resolve(store=store, base_url=server.url, api_key=KEY, environ={}, cwd=str(tmp_path))
 
 
 @pytest.fixture
