@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +26,10 @@ from mirror.store.store import Store
 # A shared machine can take its time; what is judged is the answer.
 settings.register_profile("mirror", deadline=None, print_blob=True)
 settings.load_profile("mirror")
+
+# A suite that a shell runs in the background is told to ignore Ctrl-C and would tell its processes so, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ENGINES = ("sqlite", "postgresql")
 pytest_plugins = ["leaks"]  # every test is watched for API keys

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
 
 import httpx
@@ -510,11 +509,7 @@ def test_a_file_stream_is_what_a_run_says(world: World, server: Server) -> None:
 
 def test_the_command_serves_until_it_is_stopped() -> None:
     command = [sys.executable, "-m", "mirror.sandbox", "--port", "0", "--runs", "3", "--key", KEY]
-    # A suite that runs in the background hands down that Ctrl-C is ignored.
-    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, preexec_fn=listening
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = re.search(r"WANDB_BASE_URL=(\S+)", process.stdout.readline())
