@@ -16,7 +16,7 @@ from mirror.jsontext import loads, unescape
 from mirror.query.compile import Compiler, Source
 from mirror.query.fields import COLLECTIONS, REGISTRIES, VERSIONS, FieldTable
 from mirror.query.parse import parse_filters, parse_order
-from mirror.query.tree import And, Match, Node, Not, Or
+from mirror.query.tree import Match, Node, tests
 from mirror.regex import find, plain
 from mirror.store.json import POSTGRES, SQLITE, as_sql
 from mirror.store.sql import Column, Condition, Sql, both, listing, render, sql
@@ -24,7 +24,7 @@ from mirror.store.sql import Column, Condition, Sql, both, listing, render, sql
 if TYPE_CHECKING:
     from mirror.store.reader import Readable
 
-__all__ = ["HOME", "KINDS", "VERSION", "Kind", "chosen", "search"]
+__all__ = ["HOME", "KINDS", "VERSION", "Kind", "asked_about", "chosen", "search"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,6 @@ KINDS: Final = {
         REGISTRIES,
         {
             "id": _c("r", "project_id"),
-            "entity_id": _c("r", "org_entity"),
             "name": _c("r", "full_name"),
             "description": _c("r", "description"),
             "created_at": _c("r", "created_at_us"),
@@ -169,6 +168,12 @@ _NUMBERED: Final = re.compile(r"\A([+-]?)version\Z")
 """An order by `version`, of which `v10` comes after `v9`."""
 
 
+def asked_about(name: str, filters: str | None) -> set[str]:
+    """Return the fields that a filter asks about. Raises QueryError for one that is wrong."""
+    tree = parse_filters(loads(filters), KINDS[name].table) if filters else None
+    return set() if tree is None else {test.field.column for test in tests(tree)}
+
+
 def chosen(store: Readable, name: str, filters: str | None) -> Condition:
     """Return the condition of a filter, for a statement over the tables of its kind."""
     kind = KINDS[name]
@@ -245,17 +250,6 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
 
 
-def _patterns(node: Node | None) -> list[Match]:
-    match node:
-        case Match():
-            return [node] if plain(node.pattern) is None else []
-        case Not(part=part):
-            return _patterns(part)
-        case And(parts=parts) | Or(parts=parts):
-            return [found for part in parts for found in _patterns(part)]
-    return []
-
-
 def _matching(
     store: Readable, kind: Kind, compiler: Compiler, tree: Node | None, where: Sql
 ) -> dict[Match, Sequence[str]]:
@@ -263,7 +257,9 @@ def _matching(
     if compiler.engine.has_regex:
         return {}
     found: dict[Match, Sequence[str]] = {}
-    for test in _patterns(tree):
+    for test in () if tree is None else tests(tree):
+        if not isinstance(test, Match) or plain(test.pattern) is not None:
+            continue
         texts: dict[str, None] = {}
         for expression in compiler.strings(test.field):
             statement = sql(

@@ -629,8 +629,6 @@ class ArtifactTables:
 
         Also for a filter by the id of an entity, which the mirror does not know.
         """
-        if filters and '"entity_id"' in filters:
-            return None
         key = ("registries", organization, filters, order)
         return self.source.held.memo.answer(
             key, lambda: self._read_registries(organization, filters, order)
@@ -639,14 +637,14 @@ class ArtifactTables:
     def _read_registries(
         self, organization: str, filters: str | None, order: str | None
     ) -> list[Any] | None:
-        from mirror.api.artifact_search import search
+        from mirror.api.artifact_search import asked_about, search
         from mirror.store.sql import bind, both, sql
 
         known = self._rows(
             "SELECT 1 FROM registries WHERE organization = ? AND deleted_at IS NULL LIMIT 1",
             escape(organization),
         )
-        if not known:
+        if not known or "entity_id" in asked_about("registries", filters):
             return None
         condition = both(
             [

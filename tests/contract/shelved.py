@@ -572,6 +572,7 @@ REGISTRY_FILTERS: Final = (
     {"name": "models"}, {"name": "wandb-registry-models"}, {"name": {"$in": ["models", "sets"]}},
     {"name": {"$regex": "s$"}}, {"description": {"$ne": None}}, {"created_at": {"$gt": "2024-02-01T12:00:00Z"}},
     {"$or": [{"name": "none"}, {"name": "sets"}]}, {"name": {"$contains": "model"}},
+    {"name": {"$in": ["entity_id", "sets"]}}, {"$not": {"entity_id": 1}},
 )  # fmt: skip
 COLLECTION_FILTERS: Final = (
     {"name": "train"}, {"tag": "gold"}, {"tag": {"$in": ["small", "x"]}}, {"tag": {"$ne": "gold"}},

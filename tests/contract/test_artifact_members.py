@@ -111,11 +111,11 @@ NOT_SYNCED = frozenset(
         "no artifact other/wandb-registry-sets/train:v0",
     }
 )  # fmt: skip
-# Whether a project that the mirror does not hold exists is not known offline.
+# Whether a project that the mirror does not hold exists is not known offline; nor are ids of entities.
 NOT_KNOWN = frozenset(
     {
         "no artifact team/nope/data:v0", "no artifact wandb-registry-nope/x:v0", "types_of_no_project",
-        "no_registry", "registries_of_nobody", "existence",
+        "no_registry", "registries_of_nobody", "existence", "registries {'$not': {'entity_id': 1}}",
     }
 )  # fmt: skip
 
