@@ -268,6 +268,8 @@ class _Place:
 
 def _absolute(url: str, folder: Path, place: _Place) -> str:
     """A store's URL or path with `~` and relative paths resolved."""
+    if url == ":memory:":  # SQLite's name for no file at all
+        return url
     if "://" not in url:
         return str(place.expand(url, folder))
     match = re.match(r"(sqlite(?:\+\w+)?:///)([^?]*)(.*)", url, re.DOTALL)

@@ -182,6 +182,7 @@ def test_odd_wandb_settings_do_no_harm(place: Place, text: str) -> None:
         ("sqlite:///x.db", "sqlite:///{cwd}/x.db"),
         ("sqlite:////x.db", "sqlite:////x.db"),
         ("sqlite:///~/x.db", "sqlite:///{home}/x.db"),
+        (":memory:", ":memory:"),
         ("sqlite:///:memory:", "sqlite:///:memory:"),
         ("sqlite://", "sqlite://"),
         ("sqlite:///file:x?mode=memory&uri=true", "sqlite:///file:x?mode=memory&uri=true"),

@@ -131,9 +131,23 @@ class Store:
         from mirror.store import migrate  # alembic loads only when there is something to do
 
         newer = found is not None and not migrate.is_known(found)
+        if found is None or newer:
+            self._refuse_taken()
         if newer or not upgrade:
             raise SchemaOutdated(found, HEAD, newer=newer)
-        migrate.upgrade(self)
+        with _translated(self):
+            migrate.upgrade(self)
+
+    def _refuse_taken(self) -> None:
+        """Refuse a database of something else that has tables by the names of ours."""
+        with self.read() as connection:
+            names = set(sa.inspect(connection).get_table_names())
+        taken = sorted(names & {*tables.metadata.tables, "alembic_version"})
+        if taken and tables.change_counter.name not in names:
+            raise StoreError(
+                f"{self.engine.url.render_as_string(hide_password=True)} has {', '.join(taken[:3])} of "
+                "something else: name another database with --store"
+            )
 
     def _made(self) -> bool:
         if self.backend != "sqlite":
@@ -234,12 +248,16 @@ class Store:
         return sum(part.stat().st_size for part in parts if part.exists())
 
     def checkpoint(self) -> None:
-        """Fold SQLite's write-ahead log into the file; nothing to do elsewhere."""
+        """Fold SQLite's write-ahead log into the file; nothing to do elsewhere.
+
+        What cannot be folded now (it is read, the disk is full) stays in the log, as good as before.
+        """
         if self.backend == "sqlite" and not self.read_only:
             with contextlib.suppress(StoreBusy), _translated(self):
                 raw = self.engine.raw_connection()
                 try:
-                    raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    with contextlib.suppress(sqlite3.OperationalError):
+                        raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 finally:
                     raw.close()
 
@@ -377,7 +395,9 @@ def parse_url(url: str | os.PathLike[str]) -> URL:
 def is_in_memory(url: URL) -> bool:
     """Whether a URL of SQLite names no file: what is kept there ends with the process."""
     database = url.database or ":memory:"
-    return database == ":memory:" or "mode=memory" in database
+    if database.startswith("file:"):  # a URI, if the query says so; it carries the mode there
+        return url.query.get("mode") == "memory" or database == "file::memory:"
+    return database == ":memory:"
 
 
 def _without_password(text: str) -> str:

@@ -411,6 +411,24 @@ def test_a_full_database_loses_nothing_that_was_committed(file_store: Store, pat
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_log_that_a_full_disk_cannot_fold_stays(file_store: Store, path: Path) -> None:
+    with file_store.begin() as tx:
+        tx.upsert_all(tables.users, [_user(f"u{i}", name="x" * 900) for i in range(1000)])
+
+    def fold() -> None:
+        with Store.open(path) as store:
+            store.checkpoint()
+        raise StoreError("it went on")
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    assert in_child(fold, limit) == "it went on"
+    assert len(_names(file_store)) == 1000
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_disk_that_takes_no_more_bytes_is_a_sentence(path: Path) -> None:
     """A limit on the size of files stands in for the disk: what SQLite meets is a failing write."""
     Store.open(path, create=True, upgrade=True).close()

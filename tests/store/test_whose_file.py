@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from children import in_child
+from sqlalchemy.engine import make_url
 
 from mirror.errors import StoreBusy, StoreError
 from mirror.store import sqlite, tables
@@ -43,6 +44,27 @@ def test_a_database_of_something_else_is_left_alone(tmp_path: Path, create: bool
         Store.open(path, create=create, upgrade=True)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("theirs", ["runs", "alembic_version"])
+def test_a_database_with_tables_by_the_names_of_ours_is_left_alone(
+    postgres_url: str, theirs: str
+) -> None:
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE {theirs} (version_num text)")
+        connection.exec_driver_sql(f"INSERT INTO {theirs} VALUES ('f00')")
+    with pytest.raises(StoreError, match=rf"has {theirs} of something else: name another database"):
+        Store.open(postgres_url, upgrade=True)
+    with engine.connect() as connection:
+        assert sa.inspect(connection).get_table_names() == [theirs]
+    engine.dispose()
+
+
+def test_a_role_that_may_make_no_tables_is_told_in_a_sentence(postgres_url: str) -> None:
+    url = make_url(postgres_url).update_query_dict({"options": "-c role=pg_read_all_data"})
+    with pytest.raises(StoreError, match="permission denied for schema public"):
+        Store.open(url.render_as_string(hide_password=False), upgrade=True)
 
 
 @pytest.fixture

@@ -400,12 +400,24 @@ def test_a_wrong_key_is_told(
     assert not (tmp_path / "new.db").exists()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        ":memory:",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///file::memory:?uri=true",
+        "sqlite:///file:x?mode=memory&cache=shared&uri=true",
+    ],
+)
 def test_a_store_that_would_be_gone_with_the_process_is_refused(
-    server: Server, tmp_path: Path
+    url: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = resolve(base_url=server.url, api_key=KEY, store="sqlite:///", environ={}, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config = resolve(base_url=server.url, api_key=KEY, store=url, environ={}, cwd=tmp_path)
     with pytest.raises(StoreError, match="is in memory and would be gone"):
         sync([PATH], config=config)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sync_that_was_stopped_says_its_path_once(
