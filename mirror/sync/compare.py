@@ -6,6 +6,7 @@ the texts byte for byte.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from mirror.sync.artifacts import ArtifactSync
 from mirror.sync.listing import Project, windows
 from mirror.sync.pulse import STAGE, Question
 from mirror.sync.report import ProjectReport
-from mirror.sync.round import connect, open_store, targets_of, viewer
+from mirror.sync.round import connect, targets_of, viewer
 from mirror.sync.task import LIGHT_PAGE, NAMES_A_REQUEST, differs
 from mirror.sync.walk import Window, all_of
 
@@ -64,7 +65,8 @@ def verify(
 ) -> list[Difference]:
     """Return every difference between the store and the server; [] when they are equal.
 
-    `paths` as for `sync`; None means every project in the store. Raises RemoteError, StoreError.
+    `paths` as for `sync`; None means every project in the store. Raises RemoteError, StoreError
+    (also where there is no store yet).
     """
     settings = (
         config
@@ -78,7 +80,12 @@ def verify(
     )
     wanted = [paths] if isinstance(paths, str) else paths
     found: list[Difference] = []
-    with open_store(settings, store) as opened, connect(settings) as client:
+    opening = (
+        contextlib.nullcontext(store)
+        if isinstance(store, Store)
+        else Store.open(settings.store, read_only=True, journal_mode=settings.journal_mode)
+    )
+    with opening as opened, connect(settings) as client:
         who = viewer(client)
         failures: dict[str, str] = {}
         if wanted is None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from worlds import KEY, PATH, add_runs, differences
 
 from mirror.config import ProjectSettings, resolve
-from mirror.errors import StoreBusy
+from mirror.errors import StoreBusy, StoreError
 from mirror.sandbox import World
 from mirror.settings import KINDS
 from mirror.store import tables
@@ -262,6 +262,12 @@ def test_verify_finds_nothing_after_a_sync_and_writes_nothing(deep, world, mirro
     add_runs(world, 30)
     mirror()
     assert verify([PATH], deep=deep, store=store, config=config) == []
+
+
+def test_verify_makes_no_store(server, tmp_path):
+    with pytest.raises(StoreError, match="there is no store at"):
+        verify([PATH], store=tmp_path / "new.db", base_url=server.url, api_key=KEY)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_verify_names_every_kind_of_difference(world, mirror, store, config):
