@@ -79,7 +79,11 @@ def _settings(settings: Config) -> Iterator[Finding]:
     yield Finding("settings", "ok", str(path) if path else "no mirror.toml, defaults are used")
     chosen = len(settings.sync.include)
     if chosen:
-        yield Finding("selection", "ok", f"{chosen} entries under [sync] include")
+        yield Finding(
+            "selection",
+            "ok",
+            f"{chosen} {'entry' if chosen == 1 else 'entries'} under [sync] include",
+        )
     else:
         remedy = "list projects under [sync] include, or name them: mirror sync entity/project"
         yield Finding("selection", "warning", "mirror.toml includes no project", remedy)

@@ -37,7 +37,9 @@ class _Filter(click.ParamType[Filter]):
             return value
         text = self._read(value, param, ctx)
         try:
-            found = json.loads(text)
+            found = json.loads(text, object_pairs_hook=_once)
+        except _Twice as error:
+            self.fail(str(error), param, ctx)
         except ValueError as error:
             self.fail(f"this is no JSON: {_shown(error, text)}", param, ctx)
         if not isinstance(found, dict):
@@ -56,6 +58,22 @@ class _Filter(click.ParamType[Filter]):
         except (OSError, UnicodeDecodeError) as error:
             said = getattr(error, "strerror", None) or error
             self.fail(f"cannot read {value[1:]!r}: {said}", param, ctx)
+
+
+class _Twice(ValueError):
+    """A key stands twice in one object, of which JSON's readers keep the last."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(
+                f"{key!r} stands twice in one object, and only the last would count: put the operators "
+                'into one object, or both conditions into {"$and": [{…}, {…}]}'
+            )
+        found[key] = value
+    return found
 
 
 _EXAMPLE = """'{"config.lr": {"$gt": 0.001}}'"""

@@ -383,7 +383,9 @@ def index_advise(path: str | None, as_json: bool, store: str | None, config: str
 
 
 def _print_advice(found: list[Advice]) -> None:
-    rows = [(each.field, each.uses, f"{each.total_ms:.0f}", each.kinds) for each in found]
+    rows = [
+        (each.field, each.uses, f"{each.total_ms:.0f}", ", ".join(each.kinds)) for each in found
+    ]
     print_table(("key", "uses", "total ms", "as"), rows, right=("uses", "total ms"))
     if not found:
         click.echo("no key is used often enough to be worth an index", err=True)

@@ -216,6 +216,8 @@ def test_keys_that_are_asked_for_are_advised(run: Run, store: Store) -> None:
     assert "no key is used often enough" in run("index", "advise").stderr
     for _ in range(4):
         run("runs", "ent/proj", "--count", "--filter", '{"config.lr": {"$gt": 0.004}}')
+    (row,) = run("index", "advise").stdout.splitlines()[1:]
+    assert row.split()[0::3] == ["config.lr", "range"]
     (advice,) = json.loads(run("index", "advise", "--json").stdout)
     assert (advice["field"], advice["uses"], advice["kinds"]) == ("config.lr", 4, ["range"])
     assert json.loads(run("index", "advise", "ent/proj", "--json").stdout) == [advice]
