@@ -40,6 +40,8 @@ class _Filter(click.ParamType[Filter]):
             found = json.loads(text, object_pairs_hook=_once)
         except _Twice as error:
             self.fail(str(error), param, ctx)
+        except RecursionError:
+            self.fail("the filter is nested too deep: 100 levels are the most", param, ctx)
         except ValueError as error:
             self.fail(f"this is no JSON: {_shown(error, text)}", param, ctx)
         if not isinstance(found, dict):

@@ -140,6 +140,7 @@ def test_a_filter_comes_from_the_line_or_a_file(tmp_path: Path) -> None:
         ("@/no/such/file", "cannot read '/no/such/file'"),
         ('{"a": {"$gt": 1}, "a": {"$lt": 2}}', "'a' stands twice in one object"),
         ('{"a": {"$gt": 1, "$gt": 2}}', "'$gt' stands twice in one object"),
+        ('{"$not": ' * 100_000 + "{}" + "}" * 100_000, "too deep"),
     ],
 )
 def test_a_filter_that_is_none_is_shown_with_its_place(text: str, said: str) -> None:
