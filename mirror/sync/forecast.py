@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,13 +14,13 @@ import sqlalchemy as sa
 from mirror import config as configuration
 from mirror import instants
 from mirror.config import Config
-from mirror.errors import MirrorError, RemoteError, StoreError
+from mirror.errors import MirrorError, RemoteError, SchemaOutdated
 from mirror.ingest import project_key
 from mirror.paths import REGISTRY_PREFIX
 from mirror.remote.client import Client
 from mirror.remote.operations import Count, Runs
 from mirror.store import tables
-from mirror.store.store import Store
+from mirror.store.store import Store, parse_url
 from mirror.sync import state
 from mirror.sync.artifact_task import Choice
 from mirror.sync.engine import NEWEST_FIRST, SMALL_PROJECT
@@ -130,10 +131,16 @@ def plan(
 
 
 def _open_if_there(settings: Config) -> Store | None:
+    """The store; None where sync would make or migrate it: then everything is to come."""
+    url = parse_url(settings.store)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").expanduser().exists():
+        return None
     try:
         return Store.open(settings.store, read_only=True, journal_mode=settings.journal_mode)
-    except StoreError:
-        return None  # no store yet, or one that sync would migrate: then everything is to come
+    except SchemaOutdated as error:
+        if error.newer:
+            raise
+        return None
 
 
 def _project(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sqlite3
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from mirror.errors import StoreBusy, StoreError
 from mirror.sandbox import World
 from mirror.settings import KINDS
 from mirror.store import tables
+from mirror.store.store import Store
 from mirror.sync import plan, state, sync, verify
 from mirror.sync.lease import held
 
@@ -244,6 +246,41 @@ def test_a_plan_writes_nothing_and_says_what_would_come(world, server, tmp_path)
     assert 0.5 < made.bytes / done.bytes < 2
     after = plan([PATH], store=path, base_url=server.url, api_key=KEY)
     assert after.runs == 0
+
+
+def _newer(path):
+    Store.open(path, create=True, upgrade=True).close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.close()
+
+
+def _foreign(path):
+    with sqlite3.connect(path) as raw:
+        raw.execute("CREATE TABLE films (title TEXT)")
+    raw.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.write_text("notes " * 100), "is not a SQLite database"),
+        (_foreign, "is a database of something else"),
+        (_newer, "it was written by a newer mirror"),
+    ],
+)
+def test_a_plan_is_refused_where_the_sync_would_be(make, said, world, server, tmp_path):
+    make(tmp_path / "m.db")
+    with pytest.raises(StoreError, match=said):
+        plan([PATH], store=tmp_path / "m.db", base_url=server.url, api_key=KEY)
+
+
+def test_an_empty_file_is_planned_as_a_first_sync(world, server, tmp_path):
+    add_runs(world, 5)
+    path = tmp_path / "m.db"
+    path.touch()
+    (made,) = plan([PATH], store=path, base_url=server.url, api_key=KEY).projects
+    assert (made.kind, made.runs) == ("first", 5)
 
 
 def test_a_first_sync_reads_and_counts_every_run_once(world, mirror, store):
