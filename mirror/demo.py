@@ -78,7 +78,7 @@ def demo(
     `say` prints a line, `table(names, rows)` a table; `on_event` follows the syncs. Raises
     MirrorError if a sync is not wholly well.
     """
-    store = folder / "mirror.db"
+    store = folder.absolute() / "mirror.db"
     with _server(runs) as (server, world):
         say(f"A W&B server in a box: {server.url}, project {PATH} with {runs:,} runs.\n")
         settings = resolve(store=store, base_url=server.url, api_key=KEY, environ={}, cwd=folder)

@@ -510,8 +510,11 @@ def test_the_version_is_told(run: Run) -> None:
     assert mirror.__version__ in run("--version").stdout
 
 
-def test_the_demo_ends_by_itself_and_leaves_a_store(run: Run, tmp_path: Path) -> None:
-    result = run("demo", "--runs", "300", "--folder", str(tmp_path / "demo"))
+def test_the_demo_ends_by_itself_and_leaves_a_store(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("demo", "--runs", "300", "--folder", "demo")
     assert result.exit_code == 0
     assert "300 new" in result.stdout
     assert "nothing new: " in result.stdout
