@@ -97,6 +97,7 @@ def test_hostile_keys_can_be_indexed_or_are_refused(hostile: Store) -> None:
         assert ask(hostile, {field: {"$gte": i}}) == answer(RUNS, {field: {"$gte": i}})
 
 
+@pytest.mark.slow
 def test_a_list_of_100_000_literals_is_one_bound_value(hostile: Store) -> None:
     many = [*range(7, 100_000), *map(str, range(100_000)), "a'b", True, None, {"a": 1}]
     everyone = [run["name"] for run in judged_order(RUNS, None)]
@@ -131,6 +132,7 @@ def test_an_integer_beyond_all_doubles_equals_nothing_and_has_an_order(
             assert ask(hostile, filters) == answer(RUNS, filters), filters
 
 
+@pytest.mark.slow
 def test_an_or_of_5_000_entries_is_answered(hostile: Store) -> None:
     same = {"$or": [{"summary_metrics.n": i} for i in range(5, 5_005)]}
     assert ask(hostile, same) == answer(RUNS, same)
@@ -140,6 +142,7 @@ def test_an_or_of_5_000_entries_is_answered(hostile: Store) -> None:
     assert RunQuery(hostile, "p", none).names() == answer(RUNS, none)
 
 
+@pytest.mark.slow
 def test_more_literals_than_a_database_takes_are_refused_with_a_remedy(hostile: Store) -> None:
     filters = {"$or": [{"config.text": {"$gt": str(i)}} for i in range(40_000)]}
     with pytest.raises(QueryError, match=r"more than a database takes.*use \$in"):
